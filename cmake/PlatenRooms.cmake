@@ -25,7 +25,9 @@ endif()
 
 add_library(platen_options INTERFACE)
 target_compile_options(platen_options INTERFACE -Wall -Wextra -Werror)
-target_include_directories(platen_options INTERFACE "${CMAKE_SOURCE_DIR}" "${CMAKE_BINARY_DIR}")
+target_include_directories(platen_options INTERFACE "${CMAKE_SOURCE_DIR}")
+# Generated files are included as system headers: their warnings are the generators'.
+target_include_directories(platen_options SYSTEM INTERFACE "${CMAKE_BINARY_DIR}")
 
 # platen_room(<name> [DEPS <targets>...] [TEST_DEPS <targets>...] [SOURCES <files>...] [RECURSE])
 #   Builds library platen_<name> from the *.cpp of the current folder (RECURSE: and of those below it), less

@@ -23,7 +23,7 @@ enum class DType : uint8_t {
   kU32 = 11,
   kU16 = 12,
   kU8 = 13,
-  kU4 = 14, ///< two a byte, low nibble first
+  kU4 = 14,   ///< two a byte, low nibble first
   kBool = 15, ///< one byte, 0 or 1
 };
 

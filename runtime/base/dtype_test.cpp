@@ -1,4 +1,5 @@
-// The 16-bit conversions against the compiler's own _Float16 over every bit pattern and around every tie.
+// The 16-bit conversions against the compiler's own _Float16 over every bit pattern and around
+// every tie.
 #include "runtime/base/dtype.h"
 
 #include <cmath>
@@ -11,7 +12,8 @@ float viaCompiler(uint16_t bits) { return static_cast<float>(std::bit_cast<_Floa
 
 TEST(Dtype, F16WidensLikeTheCompilerForEveryPattern) {
   for (uint32_t bits = 0; bits < 65536; ++bits) {
-    float ours = f16ToFloat(static_cast<uint16_t>(bits)), theirs = viaCompiler(static_cast<uint16_t>(bits));
+    float ours = f16ToFloat(static_cast<uint16_t>(bits)),
+          theirs = viaCompiler(static_cast<uint16_t>(bits));
     if (std::isnan(theirs)) {
       EXPECT_TRUE(std::isnan(ours)) << bits;
     } else {
@@ -23,7 +25,8 @@ TEST(Dtype, F16WidensLikeTheCompilerForEveryPattern) {
 TEST(Dtype, F16NarrowsLikeTheCompiler) {
   // Every exponent with mantissas around each rounding boundary.
   for (uint32_t high = 0; high < 0x10000U; high += 3) {
-    for (uint32_t low : {0x0U, 0x1U, 0xfffU, 0x1000U, 0x1001U, 0x1fffU, 0x2000U, 0x3000U, 0xffffU}) {
+    for (uint32_t low :
+         {0x0U, 0x1U, 0xfffU, 0x1000U, 0x1001U, 0x1fffU, 0x2000U, 0x3000U, 0xffffU}) {
       float value = std::bit_cast<float>((high << 16) | low);
       if (std::isnan(value))
         continue;

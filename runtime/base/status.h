@@ -1,8 +1,9 @@
 // Status and Result: how every room reports failure. No exception crosses a room.
 //
-// A Status is Ok or carries a code, a message (what went wrong, with the offending value and the limit it
-// broke, and what to do about it) and an origin (where: a file, an ONNX node, a plan section, a request).
-// Both types are values; they are safe to copy between threads. Ok costs one null pointer.
+// A Status is Ok or carries a code, a message (what went wrong, with the offending value and the
+// limit it broke, and what to do about it) and an origin (where: a file, an ONNX node, a plan
+// section, a request). Both types are values; they are safe to copy between threads. Ok costs one
+// null pointer.
 #pragma once
 
 #include <memory>
@@ -16,15 +17,18 @@ namespace platen::base {
 /// Each code says when to use it. The numeric values are part of the C ABI and never change.
 enum class StatusCode : int {
   kOk = 0,
-  /// The caller passed something that can never work: a bad option, a malformed request, a wrong shape.
+  /// The caller passed something that can never work: a bad option, a malformed request, a wrong
+  /// shape.
   kInvalidArgument = 1,
   /// Bytes read from a file or the network contradict their own format, sizes or hashes.
   kCorrupt = 2,
-  /// The input is well formed, but platen has no implementation for it (operator, dtype, CPU, version).
+  /// The input is well formed, but platen has no implementation for it (operator, dtype, CPU,
+  /// version).
   kUnsupported = 3,
   /// A named thing does not exist: a file, a tensor, a request id.
   kNotFound = 4,
-  /// A limit was reached that may be free again later: pages, memory, queue places. Retrying can help.
+  /// A limit was reached that may be free again later: pages, memory, queue places. Retrying can
+  /// help.
   kResourceExhausted = 5,
   /// The caller withdrew the work.
   kCancelled = 6,

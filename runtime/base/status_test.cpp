@@ -1,4 +1,5 @@
-// Status keeps code, message and origin through composition; Result keeps exactly one of value and status.
+// Status keeps code, message and origin through composition; Result keeps exactly one of value and
+// status.
 #include "runtime/base/status.h"
 
 #include <gtest/gtest.h>
