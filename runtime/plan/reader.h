@@ -51,7 +51,5 @@ private:
 /// The same checks over bytes in memory; `origin` goes into messages.
 base::Result<Manifest> readManifest(std::span<const std::byte> file, const LoadOptions &options,
                                     const std::string &origin);
-/// Decodes a serialised manifest.proto without validating it. Errors: kCorrupt.
-base::Result<Manifest> decodeManifest(std::span<const std::byte> bytes);
 
 } // namespace platen::plan

@@ -1,0 +1,336 @@
+// Every number of a manifest against what it indexes, counts or measures. After this the runtime
+// adds and multiplies them without further checks; the caps below leave room for that and for far
+// larger models than exist.
+#include <algorithm>
+#include <string_view>
+
+#include "runtime/base/checked.h"
+#include "runtime/plan/kernel_abi.h"
+#include "runtime/plan/plan.h"
+
+namespace platen::plan {
+namespace {
+
+using base::corrupt;
+using base::Status;
+
+constexpr uint64_t kMaxContextTokens = uint64_t{1} << 24;
+constexpr uint64_t kMaxStepTokens = uint64_t{1} << 20; // also rows
+constexpr uint64_t kMaxStepSequences = uint64_t{1} << 16;
+constexpr uint64_t kMaxPageTokens = 4096;
+constexpr uint64_t kMaxPageTableEntries = uint64_t{1} << 26;
+constexpr uint64_t kMaxVocabulary = uint64_t{1} << 24;
+constexpr uint64_t kMaxFeatures = uint64_t{1} << 20; // hidden, kv_heads, head_dim
+constexpr uint64_t kMaxPageBytes = uint64_t{1} << 32;
+constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 44;
+constexpr uint64_t kMaxScratchBytes = uint64_t{1} << 30;
+constexpr uint64_t kMaxUnits = uint64_t{1} << 40;
+constexpr uint64_t kMaxSectionAlignment = uint64_t{2} << 20;
+constexpr size_t kMaxSections = 256;
+constexpr size_t kMaxRank = 8;
+
+std::string number(uint64_t value) { return std::to_string(value); }
+
+/// "buffers[3] 'hidden'": where in the manifest a message belongs.
+std::string place(std::string_view list, size_t index, std::string_view name) {
+  std::string text(list);
+  text.append("[").append(number(index)).append("]");
+  // A name that cannot be printed is itself refused, so it never reaches a message.
+  return name.empty() ? text : text.append(" '").append(name).append("'");
+}
+
+bool isPrintable(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f;
+  });
+}
+
+Status checkName(std::string_view list, size_t index, std::string_view name) {
+  if (!isPrintable(name))
+    return corrupt("its name holds control characters", place(list, index, ""));
+  return Status::ok();
+}
+
+Status checkRange(std::string_view what, uint64_t value, uint64_t low, uint64_t high) {
+  if (value < low || value > high)
+    return corrupt(std::string(what) + " is " + number(value) + ", must be in [" + number(low) +
+                   ", " + number(high) + "]");
+  return Status::ok();
+}
+
+Status checkIndex(std::string_view what, uint64_t index, size_t size) {
+  if (index >= size)
+    return corrupt(std::string(what) + " is " + number(index) + ", but there are only " +
+                   number(size));
+  return Status::ok();
+}
+
+Status checkExtent(Extent extent) {
+  return checkRange("extent", static_cast<uint64_t>(extent), 0, 3);
+}
+
+Status checkLimits(const Limits &limits) {
+  PLATEN_RETURN_IF_ERROR(checkRange("context_tokens", limits.context_tokens, 1, kMaxContextTokens));
+  PLATEN_RETURN_IF_ERROR(checkRange("step_tokens", limits.step_tokens, 1, kMaxStepTokens));
+  PLATEN_RETURN_IF_ERROR(checkRange("step_rows", limits.step_rows, 1, kMaxStepTokens));
+  PLATEN_RETURN_IF_ERROR(checkRange("step_sequences", limits.step_sequences, 1, kMaxStepSequences));
+  PLATEN_RETURN_IF_ERROR(checkRange("page_tokens", limits.page_tokens, 1, kMaxPageTokens));
+  if (!base::isPowerOfTwo(limits.page_tokens))
+    return corrupt("page_tokens is " + number(limits.page_tokens) + ", must be a power of two");
+  uint64_t pages = (uint64_t{limits.context_tokens} + limits.page_tokens - 1) / limits.page_tokens;
+  return checkRange("the page table's size, step_sequences * context_tokens / page_tokens,",
+                    pages * limits.step_sequences, 1, kMaxPageTableEntries);
+}
+
+Status checkModel(const ModelInfo &model) {
+  PLATEN_RETURN_IF_ERROR(checkRange("vocabulary", model.vocabulary, 1, kMaxVocabulary));
+  PLATEN_RETURN_IF_ERROR(checkRange("hidden", model.hidden, 0, kMaxFeatures));
+  for (uint32_t token : model.eos_tokens)
+    PLATEN_RETURN_IF_ERROR(checkIndex("eos token", token, model.vocabulary));
+  if (model.bos_token < -1)
+    return corrupt("bos_token is " + std::to_string(model.bos_token) + ", must be a token or -1");
+  if (model.bos_token >= 0)
+    PLATEN_RETURN_IF_ERROR(
+        checkIndex("bos_token", static_cast<uint64_t>(model.bos_token), model.vocabulary));
+  if (model.add_bos && model.bos_token < 0)
+    return corrupt("add_bos is set, but there is no bos_token");
+  if (!isPrintable(model.weight_format))
+    return corrupt("weight_format holds control characters");
+  return Status::ok();
+}
+
+Status checkSection(const Section &section, uint64_t file_bytes) {
+  PLATEN_RETURN_IF_ERROR(checkRange("kind", static_cast<uint64_t>(section.kind), 1, 3));
+  if (!base::isPowerOfTwo(section.alignment) || section.alignment < kSectionAlignment ||
+      section.alignment > kMaxSectionAlignment)
+    return corrupt("alignment is " + number(section.alignment) +
+                   ", must be a power of two from 4096 to 2 MiB");
+  if (section.bytes == 0 || !base::fitsInside(section.offset, section.bytes, file_bytes))
+    return corrupt(number(section.bytes) + " bytes at offset " + number(section.offset) +
+                   " do not lie inside the file of " + number(file_bytes) + " bytes");
+  if (section.offset == 0 || section.offset % section.alignment != 0)
+    return corrupt("offset " + number(section.offset) +
+                   " is no positive multiple of its alignment " + number(section.alignment));
+  return Status::ok();
+}
+
+Status checkSections(const std::vector<Section> &sections, uint64_t file_bytes) {
+  if (sections.size() > kMaxSections)
+    return corrupt(number(sections.size()) + " sections, more than 256");
+  size_t weight_sections = 0;
+  for (size_t i = 0; i < sections.size(); ++i) {
+    PLATEN_RETURN_IF_ERROR(checkName("sections", i, sections[i].name));
+    PLATEN_RETURN_IF_ERROR(
+        checkSection(sections[i], file_bytes).at(place("sections", i, sections[i].name)));
+    weight_sections += sections[i].kind == SectionKind::kWeights;
+    for (size_t j = 0; j < i; ++j) {
+      bool apart = sections[i].offset + sections[i].bytes <= sections[j].offset ||
+                   sections[j].offset + sections[j].bytes <= sections[i].offset;
+      if (!apart)
+        return corrupt("it overlaps " + place("sections", j, sections[j].name),
+                       place("sections", i, sections[i].name));
+    }
+  }
+  if (weight_sections > 1)
+    return corrupt(number(weight_sections) + " weights sections, there may be one");
+  return Status::ok();
+}
+
+Status checkWeights(const Manifest &manifest) {
+  uint64_t section_bytes = 0;
+  for (const Section &section : manifest.sections)
+    section_bytes += section.kind == SectionKind::kWeights ? section.bytes : 0;
+  for (size_t i = 0; i < manifest.weights.size(); ++i) {
+    const Weight &weight = manifest.weights[i];
+    PLATEN_RETURN_IF_ERROR(checkName("weights", i, weight.name));
+    std::string where = place("weights", i, weight.name);
+    if (weight.bytes == 0 || !base::fitsInside(weight.offset, weight.bytes, section_bytes))
+      return corrupt(number(weight.bytes) + " bytes at offset " + number(weight.offset) +
+                         " do not lie inside the weights section of " + number(section_bytes) +
+                         " bytes",
+                     where);
+    if (weight.offset % kDataAlignment != 0)
+      return corrupt("offset " + number(weight.offset) + " is no multiple of 64", where);
+    if (weight.shape.size() > kMaxRank)
+      return corrupt(number(weight.shape.size()) + " dimensions, more than 8", where);
+    uint64_t elements = 1;
+    for (uint64_t dimension : weight.shape) {
+      PLATEN_ASSIGN_OR_RETURN(uint64_t product,
+                              base::checkedMul(elements, dimension, where + ": elements"));
+      elements = product;
+    }
+    if (!isPrintable(weight.packing))
+      return corrupt("packing holds control characters", where);
+  }
+  return Status::ok();
+}
+
+Status checkBuffer(const Buffer &buffer, const Manifest &manifest) {
+  PLATEN_RETURN_IF_ERROR(checkExtent(buffer.extent));
+  PLATEN_RETURN_IF_ERROR(checkRange("row_bytes", buffer.row_bytes, 1, kMaxArenaBytes));
+  PLATEN_ASSIGN_OR_RETURN(
+      uint64_t bytes,
+      base::checkedMul(buffer.row_bytes, extentLimit(manifest.limits, buffer.extent), "bytes"));
+  if (!base::fitsInside(buffer.arena_offset, bytes, manifest.arena_bytes))
+    return corrupt(number(bytes) + " bytes at offset " + number(buffer.arena_offset) +
+                   " do not lie inside the arena of " + number(manifest.arena_bytes) + " bytes");
+  if (buffer.arena_offset % kDataAlignment != 0)
+    return corrupt("arena_offset " + number(buffer.arena_offset) + " is no multiple of 64");
+  return Status::ok();
+}
+
+Status checkCache(const Cache &cache, const Limits &limits) {
+  PLATEN_RETURN_IF_ERROR(checkRange("kv_heads", cache.kv_heads, 1, kMaxFeatures));
+  PLATEN_RETURN_IF_ERROR(checkRange("head_dim", cache.head_dim, 1, kMaxFeatures));
+  using base::DType;
+  if (cache.dtype != DType::kF32 && cache.dtype != DType::kF16 && cache.dtype != DType::kBF16 &&
+      cache.dtype != DType::kI8)
+    return base::unsupported("dtype " + number(static_cast<uint64_t>(cache.dtype)) +
+                             " is no cache type that this runtime knows (f32, f16, bf16, i8)");
+  // At most 2^20 * 2 * 2^12 * 2^20 * 32: fits.
+  return checkRange("the size of a page", pageBytes(limits, cache), 1, kMaxPageBytes);
+}
+
+Status checkVariant(const Variant &variant, const Manifest &manifest) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", variant.kernel, manifest.kernels.size()));
+  PLATEN_RETURN_IF_ERROR(checkExtent(variant.units.extent));
+  PLATEN_RETURN_IF_ERROR(checkRange("units.per", variant.units.per, 1, ~uint32_t{0}));
+  PLATEN_RETURN_IF_ERROR(checkRange("units.times", variant.units.times, 1, kMaxUnits));
+  uint64_t blocks = (extentLimit(manifest.limits, variant.units.extent) + variant.units.per - 1) /
+                    variant.units.per; // at most 2^20
+  return checkRange("the number of units", blocks * variant.units.times, 1, kMaxUnits);
+}
+
+Status checkOperand(const Operand &operand, const Manifest &manifest) {
+  switch (operand.kind) {
+  case OperandKind::kBuffer:
+    return checkIndex("buffer", operand.index, manifest.buffers.size());
+  case OperandKind::kWeight:
+    return checkIndex("weight", operand.index, manifest.weights.size());
+  case OperandKind::kCache:
+    return checkIndex("cache", operand.index, manifest.caches.size());
+  }
+  return corrupt("an operand is neither buffer nor weight nor cache");
+}
+
+Status checkLaunch(const Launch &launch, const Manifest &manifest) {
+  PLATEN_RETURN_IF_ERROR(checkExtent(launch.extent));
+  if (launch.variants.empty())
+    return corrupt("it has no variant");
+  for (size_t i = 0; i < launch.variants.size(); ++i) {
+    std::string where = place("variants", i, "");
+    PLATEN_RETURN_IF_ERROR(checkVariant(launch.variants[i], manifest).at(where));
+    if (i > 0 && launch.variants[i].max_extent <= launch.variants[i - 1].max_extent)
+      return corrupt("max_extent does not ascend", where);
+  }
+  if (launch.operands.size() > kMaxOperands)
+    return corrupt(number(launch.operands.size()) + " operands, more than 64");
+  for (size_t i = 0; i < launch.operands.size(); ++i)
+    PLATEN_RETURN_IF_ERROR(checkOperand(launch.operands[i], manifest).at(place("operands", i, "")));
+  return Status::ok();
+}
+
+Status checkTarget(const CodeTarget &target, const Manifest &manifest) {
+  for (const std::string &feature : target.features) {
+    if (feature.empty() || !isPrintable(feature))
+      return corrupt("a feature's name is empty or holds control characters");
+  }
+  PLATEN_RETURN_IF_ERROR(checkIndex("section", target.section, manifest.sections.size()));
+  const Section &section = manifest.sections[target.section];
+  if (section.kind != SectionKind::kCode)
+    return corrupt("section '" + section.name + "' holds no code");
+  if (target.entry_offsets.size() != manifest.kernels.size())
+    return corrupt("code for " + number(target.entry_offsets.size()) + " of " +
+                   number(manifest.kernels.size()) + " kernels");
+  for (size_t i = 0; i < target.entry_offsets.size(); ++i)
+    PLATEN_RETURN_IF_ERROR(checkIndex("code offset", target.entry_offsets[i], section.bytes)
+                               .at(place("kernels", i, manifest.kernels[i].name)));
+  return Status::ok();
+}
+
+/// Logits or hidden states: one row of f32 for each row of the step.
+Status checkOutput(const Manifest &manifest, uint64_t index, uint64_t columns) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("buffer", index, manifest.buffers.size()));
+  const Buffer &buffer = manifest.buffers[index];
+  if (buffer.extent != Extent::kRows || buffer.row_bytes != columns * 4)
+    return corrupt("buffer '" + buffer.name + "' has rows of " + number(buffer.row_bytes) +
+                   " bytes; one row of " + number(columns) +
+                   " f32 for each row of the step is due");
+  return Status::ok();
+}
+
+Status checkTokenizer(const Manifest &manifest) {
+  const Tokenizer &tokenizer = manifest.tokenizer;
+  if (!isPrintable(tokenizer.kind))
+    return corrupt("kind holds control characters");
+  if (tokenizer.kind.empty())
+    return Status::ok();
+  PLATEN_RETURN_IF_ERROR(checkIndex("section", tokenizer.section, manifest.sections.size()));
+  if (manifest.sections[tokenizer.section].kind != SectionKind::kTokenizer)
+    return corrupt("section '" + manifest.sections[tokenizer.section].name +
+                   "' holds no tokenizer");
+  return Status::ok();
+}
+
+/// Applies check(item) to each item of a named list and says in which item it failed.
+template <typename Item, typename Check>
+Status checkEach(std::string_view list, const std::vector<Item> &items, Check check) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if constexpr (requires { items[i].name; }) {
+      PLATEN_RETURN_IF_ERROR(checkName(list, i, items[i].name));
+      PLATEN_RETURN_IF_ERROR(check(items[i]).at(place(list, i, items[i].name)));
+    } else {
+      PLATEN_RETURN_IF_ERROR(check(items[i]).at(place(list, i, "")));
+    }
+  }
+  return Status::ok();
+}
+
+Status checkAll(const Manifest &manifest, uint64_t file_bytes) {
+  if (manifest.kernel_abi_version != PLATEN_KERNEL_ABI_VERSION)
+    return base::unsupported("the plan's kernels speak ABI version " +
+                             number(manifest.kernel_abi_version) + ", this runtime version " +
+                             number(PLATEN_KERNEL_ABI_VERSION) +
+                             "; compile the model again with the platen that matches");
+  if (!isPrintable(manifest.producer) || !isPrintable(manifest.model_name))
+    return corrupt("producer or model_name holds control characters");
+  PLATEN_RETURN_IF_ERROR(checkLimits(manifest.limits).at("limits"));
+  PLATEN_RETURN_IF_ERROR(checkModel(manifest.model).at("model"));
+  PLATEN_RETURN_IF_ERROR(checkSections(manifest.sections, file_bytes));
+  PLATEN_RETURN_IF_ERROR(checkWeights(manifest));
+  PLATEN_RETURN_IF_ERROR(checkRange("arena_bytes", manifest.arena_bytes, 1, kMaxArenaBytes));
+  PLATEN_RETURN_IF_ERROR(checkEach("buffers", manifest.buffers, [&](const Buffer &buffer) {
+    return checkBuffer(buffer, manifest);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("caches", manifest.caches, [&](const Cache &cache) {
+    return checkCache(cache, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("kernels", manifest.kernels, [](const Kernel &kernel) {
+    return checkRange("scratch_bytes", kernel.scratch_bytes, 0, kMaxScratchBytes);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("launches", manifest.launches, [&](const Launch &launch) {
+    return checkLaunch(launch, manifest);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("targets", manifest.targets, [&](const CodeTarget &target) {
+    return checkTarget(target, manifest);
+  }));
+  PLATEN_RETURN_IF_ERROR(
+      checkOutput(manifest, manifest.logits_buffer, manifest.model.vocabulary).at("logits_buffer"));
+  if (manifest.hidden_buffer < -1)
+    return corrupt("is " + std::to_string(manifest.hidden_buffer) + ", must be a buffer or -1",
+                   "hidden_buffer");
+  if (manifest.hidden_buffer >= 0)
+    PLATEN_RETURN_IF_ERROR(
+        checkOutput(manifest, static_cast<uint64_t>(manifest.hidden_buffer), manifest.model.hidden)
+            .at("hidden_buffer"));
+  return checkTokenizer(manifest).at("tokenizer");
+}
+
+} // namespace
+
+base::Status validate(const Manifest &manifest, uint64_t file_bytes) {
+  return checkAll(manifest, file_bytes).at("manifest");
+}
+
+} // namespace platen::plan
