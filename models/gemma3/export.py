@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +31,10 @@ from tiny import TinyModel
 
 DATA_FILE = "model.onnx.data"
 ALIGNMENT_BYTES = 4096
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SPARE_BYTES = 64 << 20  # graph, tokenizer and slack
 ASSEMBLED_BYTES = 253 << 20  # GGUF joined from the packages, while the export runs
-OUTPUT_FILES = (DATA_FILE, "tokenizer.model", "generation_config.json", "model.onnx")  # in the order of renaming
+OUTPUT_FILES = (DATA_FILE, "tokenizer.model", "generation_config.json", "model.onnx")  # the last one makes it an export
 
 
 def place_weights(config: DecoderConfig) -> tuple[dict[str, int], int]:
@@ -105,19 +106,20 @@ def workspace(output: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def publish(folder: Path, output: Path) -> None:
-    """Gives the finished files their names. The old graph goes first: it never meets the new weights."""
-    (output / "model.onnx").unlink(missing_ok=True)
-    for name in OUTPUT_FILES:
-        os.replace(folder / name, output / name)
+def publish(folder: Path, output: Path, names: tuple[str, ...]) -> None:
+    """Gives the finished files their names. The last one goes first if it is an old one: it never meets new others."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # renaming takes no time: a stop waits until it is through
+    try:
+        (output / names[-1]).unlink(missing_ok=True)
+        for name in names:
+            os.replace(folder / name, output / name)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 @contextmanager
-def open_source(arguments: argparse.Namespace, folder: Path):
-    """The model to export."""
-    if arguments.tiny:
-        yield TinyModel(arguments.seed)
-        return
+def open_source(arguments: argparse.Namespace, folder: Path) -> Iterator[GgufModel]:
+    """The GGUF that was named, or the one that the pip packages ship, joined inside `folder`."""
     path = arguments.gguf
     if path is None:
         path = folder / "assembled.gguf"
@@ -134,18 +136,26 @@ def open_source(arguments: argparse.Namespace, folder: Path):
 
 def export(arguments: argparse.Namespace) -> None:
     with workspace(arguments.output) as folder:
-        with open_source(arguments, folder) as model:
-            write_model(model, folder)
-        publish(folder, arguments.output)
+        if arguments.tiny:
+            write_model(TinyModel(arguments.seed), folder)
+        else:
+            with open_source(arguments, folder) as model:
+                write_model(model, folder)
+        publish(folder, arguments.output, OUTPUT_FILES)
     print(f"wrote {arguments.output / 'model.onnx'}", file=sys.stderr)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser):
+    """Arguments that every script here has; returns the group of sources, of which one may be named."""
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write; made if missing")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--gguf", type=Path, metavar="FILE", help="GGUF to read instead of the pip package's")
+    return source
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write; made if missing")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--gguf", type=Path, metavar="FILE", help="GGUF to read instead of the pip package's")
-    source.add_argument("--tiny", action="store_true", help="write the small random model")
+    add_source_arguments(parser).add_argument("--tiny", action="store_true", help="write the small random model")
     parser.add_argument("--seed", type=int, default=1, help="seed of --tiny (default 1)")
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.seed < 2**32:
@@ -153,18 +163,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(argv)
+def run(name: str, action: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Runs `action` and turns what goes wrong into one line on stderr and an exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        export(arguments)
+        action(arguments)
     except KeyboardInterrupt:
-        print("export: interrupted; nothing was written", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except (SourceError, ValueError, OSError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run("export", export, parse_arguments(argv))
 
 
 if __name__ == "__main__":

