@@ -1,0 +1,17 @@
+// A pass is one line here; its name and description stand in its class.
+#include "compiler/passes.h"
+
+#include "compiler/import/fold.h"
+
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+namespace platen::compiler {
+
+void registerPasses() {
+  mlir::registerCanonicalizerPass();
+  mlir::registerCSEPass();
+  mlir::registerPass([] { return createFoldPass(); });
+}
+
+} // namespace platen::compiler
