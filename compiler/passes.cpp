@@ -1,6 +1,7 @@
 // A pass is one line here; its name and description stand in its class.
 #include "compiler/passes.h"
 
+#include "compiler/fuse/fuse.h"
 #include "compiler/import/fold.h"
 
 #include "mlir/Pass/PassRegistry.h"
@@ -12,6 +13,7 @@ void registerPasses() {
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
   mlir::registerPass([] { return createFoldPass(); });
+  registerFusePasses();
 }
 
 } // namespace platen::compiler
