@@ -1,0 +1,252 @@
+// Selection, from the top: walks @step once, op by op; see select.h.
+#include "compiler/select/select.h"
+#include "compiler/fuse/match.h"
+#include "compiler/select/selector.h"
+#include "ops/ir/adaptor.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+namespace platen::compiler {
+
+using base::Result;
+using base::Status;
+using base::unsupported;
+
+std::string_view weightFormatName(WeightFormat format) {
+  switch (format) {
+  case WeightFormat::kF32:
+    return "f32";
+  case WeightFormat::kBF16:
+    return "bf16";
+  case WeightFormat::kInt8:
+    return "int8";
+  case WeightFormat::kInt4:
+    return "int4";
+  }
+  return "?";
+}
+
+Result<WeightFormat> parseWeightFormat(std::string_view name) {
+  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
+    if (weightFormatName(format) == name)
+      return format;
+  return base::invalidArgument("weight format '" + std::string(name) + "' is unknown; use f32, bf16, int8 or int4");
+}
+
+namespace {
+
+std::string nodeName(mlir::Operation &op) {
+  if (auto name = op.getLoc()->findInstanceOf<mlir::NameLoc>())
+    return "node '" + name.getName().str() + "'";
+  return "an op without ONNX name";
+}
+
+std::string describe(mlir::Operation &op) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << op.getName() << " (";
+  llvm::interleaveComma(op.getOperandTypes(), stream);
+  stream << ") -> (";
+  llvm::interleaveComma(op.getResultTypes(), stream);
+  stream << ")";
+  return text;
+}
+
+plan::Extent planExtent(kernels::Extent extent) {
+  switch (extent) {
+  case kernels::Extent::kOne:
+    return plan::Extent::kOne;
+  case kernels::Extent::kTokens:
+    return plan::Extent::kTokens;
+  case kernels::Extent::kRows:
+    return plan::Extent::kRows;
+  }
+  return plan::Extent::kOne;
+}
+
+} // namespace
+
+Result<PlanDraft> selectKernels(mlir::ModuleOp module, const SelectOptions &options) {
+  return Selector(module, options).run();
+}
+
+Result<PlanDraft> Selector::run() {
+  auto step = module_.lookupSymbol<mlir::func::FuncOp>("step");
+  if (!step)
+    return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot be compiled to a plan yet");
+  draft_.manifest.limits = options_.limits;
+  step.walk([&](mlir::Operation *op) {
+    if (isOp(op, "gather") || isOp(op, "gather_block_quantized"))
+      if (auto source = sourceOf(outer(op->getOperand(0))); source.isOk() && !source->initializer.empty())
+        tables_.insert(source->initializer);
+  });
+  findPanelUsers(step);
+  for (mlir::Operation &op : step.getBody().front()) {
+    Status status = selectOp(op);
+    if (!status.isOk())
+      return status.at(nodeName(op));
+  }
+  draft_.manifest.model.weight_format = weightFormatName(options_.format);
+  planArena(draft_.manifest, lifetimes_);
+  return std::move(draft_);
+}
+
+Status Selector::selectOp(mlir::Operation &op) {
+  if (mlir::isa<ir::ConstantOp, ir::AbsentOp, ir::WeightOp>(op) || (op.getNumResults() == 1 && isWeight(op.getResult(0))))
+    return Status::ok();
+  if (auto fused = mlir::dyn_cast<ir::FusedOp>(op))
+    return selectFused(fused);
+  if (auto returnOp = mlir::dyn_cast<mlir::func::ReturnOp>(op))
+    return finish(returnOp);
+  if (isWeightMatmul(&op))
+    return selectMatmul(op, {&op}, op.getResults());
+  if (isOp(&op, "select_rows"))
+    return selectRowsGather(op);
+  if (isOp(&op, "reshape"))
+    return selectReshape(op);
+  return unsupported("there is no host kernel for " + describe(op) +
+                     "; kernels exist for matmuls by weights, row-wise ops over [tokens, features], paged attention, "
+                     "embeddings and row selection");
+}
+
+Status Selector::selectFused(ir::FusedOp fused) {
+  if (fused.getKind() == "embedding")
+    return selectEmbedding(fused);
+  if (fused.getKind() == "attention")
+    return selectAttention(fused);
+  if (fused.getKind() == "rows")
+    return selectRows(fused);
+  llvm::SmallVector<mlir::Operation *> body;
+  for (mlir::Operation &op : fused.getBody().front().without_terminator())
+    body.push_back(&op);
+  return selectMatmul(*fused.getOperation(), body, fused.getBody().front().getTerminator()->getOperands());
+}
+
+Status Selector::selectEmbedding(ir::FusedOp fused) {
+  mlir::Operation *gather = &fused.getBody().front().front();
+  float scale = 1;
+  for (mlir::Operation &op : fused.getBody().front()) {
+    if (isOp(&op, "gather") || isOp(&op, "gather_block_quantized"))
+      gather = &op;
+    else if (isOp(&op, "mul"))
+      scale = static_cast<float>(scalarConstant(op.getOperand(0)).value_or(scalarConstant(op.getOperand(1)).value_or(1)));
+  }
+  auto tokens = mlir::dyn_cast<mlir::BlockArgument>(outer(gather->getOperand(1)));
+  if (!tokens || tokens.getArgNumber() != 0)
+    return unsupported("a table is gathered by something other than the step's token ids");
+  PLATEN_ASSIGN_OR_RETURN(uint32_t table, tableWeight(gather));
+  const WeightRequest &request = draft_.weights[table];
+  kernels::EmbedSpec spec{request.n, request.k, request.packing, scale};
+  View y = addResult(fused.getResult(0), plan::Extent::kTokens, request.k);
+  return addLaunch(launchName(*fused, "embedding"), {{UINT64_MAX, spec}},
+                   {{plan::OperandKind::kWeight, table}, {plan::OperandKind::kBuffer, y.buffer}});
+}
+
+Status Selector::selectRowsGather(mlir::Operation &op) {
+  auto rows = mlir::dyn_cast<mlir::BlockArgument>(op.getOperand(1));
+  if (!rows || rows.getArgNumber() != 3)
+    return unsupported("rows are selected by something other than the step's rows");
+  PLATEN_ASSIGN_OR_RETURN(View x, denseViewOf(op.getOperand(0)));
+  View y = addResult(op.getResult(0), plan::Extent::kRows, x.columns);
+  return addLaunch(launchName(op, "select_rows"), {{UINT64_MAX, kernels::SelectRowsSpec{x.columns}}},
+                   {{plan::OperandKind::kBuffer, x.buffer}, {plan::OperandKind::kBuffer, y.buffer}});
+}
+
+Status Selector::selectReshape(mlir::Operation &op) {
+  PLATEN_ASSIGN_OR_RETURN(View view, viewOf(op.getOperand(0)));
+  auto type = mlir::cast<mlir::RankedTensorType>(op.getResult(0).getType());
+  uint64_t columns = 1;
+  for (int64_t dim : type.getShape().drop_front())
+    columns *= static_cast<uint64_t>(dim);
+  if (!type.isDynamicDim(0) || type.getNumDynamicDims() != 1 || columns != view.columns)
+    return unsupported("reshape to " + describe(op) + " moves elements between tokens");
+  views_[op.getResult(0)] = view;
+  return Status::ok();
+}
+
+Status Selector::finish(mlir::func::ReturnOp returnOp) {
+  if (returnOp.getNumOperands() == 0 || returnOp.getNumOperands() > 2)
+    return unsupported("the step must return logits, or logits and hidden states");
+  plan::Manifest &manifest = draft_.manifest;
+  PLATEN_ASSIGN_OR_RETURN(View logits, denseViewOf(returnOp.getOperand(0)));
+  manifest.logits_buffer = logits.buffer;
+  manifest.model.vocabulary = static_cast<uint32_t>(logits.columns);
+  manifest.hidden_buffer = -1;
+  lifetimes_[logits.buffer].last = manifest.launches.size();
+  if (returnOp.getNumOperands() == 2) {
+    PLATEN_ASSIGN_OR_RETURN(View hidden, denseViewOf(returnOp.getOperand(1)));
+    if (extentOf(hidden) != plan::Extent::kRows)
+      return unsupported("hidden states must be returned for the selected rows");
+    manifest.hidden_buffer = static_cast<int32_t>(hidden.buffer);
+    lifetimes_[hidden.buffer].last = manifest.launches.size();
+  }
+  if (extentOf(logits) != plan::Extent::kRows)
+    return unsupported("logits must be computed for the selected rows");
+  return Status::ok();
+}
+
+uint32_t Selector::addBuffer(std::string name, plan::Extent extent, uint64_t rowBytes) {
+  draft_.manifest.buffers.push_back({std::move(name), extent, rowBytes, 0});
+  lifetimes_.push_back({draft_.manifest.launches.size(), draft_.manifest.launches.size()});
+  return static_cast<uint32_t>(draft_.manifest.buffers.size() - 1);
+}
+
+View Selector::addResult(mlir::Value value, plan::Extent extent, uint64_t columns) {
+  View view{addBuffer("v" + std::to_string(draft_.manifest.buffers.size()), extent, columns * 4), 0, columns};
+  views_[value] = view;
+  return view;
+}
+
+Result<View> Selector::viewOf(mlir::Value value) const {
+  auto found = views_.find(value);
+  if (found == views_.end())
+    return base::internalError("a value is read before a launch writes it");
+  return found->second;
+}
+
+Result<View> Selector::denseViewOf(mlir::Value value) const {
+  PLATEN_ASSIGN_OR_RETURN(View view, viewOf(value));
+  if (view.column != 0 || view.columns != rowColumns(view))
+    return unsupported("a kernel that reads whole rows is given a part of a wider value");
+  return view;
+}
+
+Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec, kernels::HostKernelInfo &info) {
+  PLATEN_ASSIGN_OR_RETURN(info, kernels::describeHostKernel(spec));
+  auto [entry, isNew] = kernelIndex_.try_emplace(info.key, static_cast<uint32_t>(draft_.kernels.size()));
+  if (isNew) {
+    draft_.kernels.push_back(spec);
+    draft_.manifest.kernels.push_back({info.name, info.scratchBytes});
+  }
+  return entry->second;
+}
+
+Status Selector::addLaunch(std::string name, const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
+                           std::vector<plan::Operand> operands) {
+  plan::Launch launch;
+  launch.name = std::move(name);
+  for (const auto &[maxExtent, spec] : specs) {
+    kernels::HostKernelInfo info;
+    PLATEN_ASSIGN_OR_RETURN(uint32_t kernel, kernelOf(spec, info));
+    if (info.operands.size() != operands.size())
+      return base::internalError(info.name + " takes " + std::to_string(info.operands.size()) + " operands, not " +
+                                 std::to_string(operands.size()));
+    launch.extent = planExtent(info.extent);
+    launch.variants.push_back({maxExtent, kernel, {launch.extent, info.rowsPerUnit, info.unitsPerRows}});
+  }
+  for (const plan::Operand &operand : operands)
+    if (operand.kind == plan::OperandKind::kBuffer)
+      lifetimes_[operand.index].last = draft_.manifest.launches.size();
+  launch.operands = std::move(operands);
+  draft_.manifest.launches.push_back(std::move(launch));
+  return Status::ok();
+}
+
+std::string Selector::launchName(mlir::Operation &op, llvm::StringRef what) const {
+  std::string name = std::to_string(draft_.manifest.launches.size()) + "." + what.str();
+  if (auto node = op.getLoc()->findInstanceOf<mlir::NameLoc>())
+    name += ":" + node.getName().str();
+  return name;
+}
+
+} // namespace platen::compiler
