@@ -18,14 +18,17 @@ public:
   llvm::StringRef getArgument() const override { return pass_.argument; }
   llvm::StringRef getDescription() const override { return pass_.description; }
   llvm::StringRef getName() const override { return pass_.argument; }
-  void getDependentDialects(mlir::DialectRegistry &registry) const override { registry.insert<ir::PlatenDialect>(); }
+  void getDependentDialects(mlir::DialectRegistry &registry) const override {
+    registry.insert<ir::PlatenDialect>();
+  }
 
   void runOnOperation() override {
     mlir::RewritePatternSet patterns(&getContext());
     pass_.populate(patterns);
     mlir::GreedyRewriteConfig config;
     config.useTopDownTraversal = true;
-    if (mlir::failed(mlir::applyPatternsAndFoldGreedily(getOperation(), std::move(patterns), config)))
+    if (mlir::failed(
+            mlir::applyPatternsAndFoldGreedily(getOperation(), std::move(patterns), config)))
       signalPassFailure();
   }
 
@@ -38,8 +41,10 @@ private:
 llvm::ArrayRef<FusePass> fusePasses() {
   static const FusePass kPasses[] = {
       {"platen-fuse-rms-norm", "recognise root-mean-square normalisation", populateFuseRmsNorm},
-      {"platen-fuse-attention", "fuse per-head norm, RoPE and scaling with paged attention", populateFuseAttention},
-      {"platen-fuse-qkv", "fuse the projections that feed an attention into one matmul", populateFuseQkv},
+      {"platen-fuse-attention", "fuse per-head norm, RoPE and scaling with paged attention",
+       populateFuseAttention},
+      {"platen-fuse-qkv", "fuse the projections that feed an attention into one matmul",
+       populateFuseQkv},
       {"platen-fuse-matmul", "fuse matmuls with their elementwise epilogue", populateFuseMatmul},
       {"platen-fuse-embedding", "fuse the embedding gather with its scale", populateFuseEmbedding},
       {"platen-fuse-rows", "fuse neighbouring row-wise ops", populateFuseRows},
@@ -47,7 +52,9 @@ llvm::ArrayRef<FusePass> fusePasses() {
   return kPasses;
 }
 
-std::unique_ptr<mlir::Pass> createFusePass(const FusePass &pass) { return std::make_unique<PatternPass>(pass); }
+std::unique_ptr<mlir::Pass> createFusePass(const FusePass &pass) {
+  return std::make_unique<PatternPass>(pass);
+}
 
 void registerFusePasses() {
   for (const FusePass &pass : fusePasses())

@@ -1,12 +1,12 @@
 // Fusion: what one kernel executes becomes one platen.fused region (or one catalog op).
 //
-// Works on the serving form (`func @step`), after which every op of it is one that selection maps to kernels.
-// Passes, in the order in which `fuse` runs them; each is registered under its name:
+// Works on the serving form (`func @step`), after which every op of it is one that selection maps
+// to kernels. Passes, in the order in which `fuse` runs them; each is registered under its name:
 //   platen-fuse-rms-norm    x / sqrt(mean(x²) + ε) · w  →  platen.rms_norm
 //   platen-fuse-attention   per-head norm, RoPE, scaling and paged_attention  →  "attention"
 //   platen-fuse-qkv         the matmuls (or matmul and split) that feed an attention  →  "qkv"
-//   platen-fuse-matmul      matmul and its elementwise epilogue: "gated_ffn", "matmul_residual", "matmul_epilogue"
-//   platen-fuse-embedding   table gather and its scale  →  "embedding"
+//   platen-fuse-matmul      matmul and its elementwise epilogue: "gated_ffn", "matmul_residual",
+//   "matmul_epilogue" platen-fuse-embedding   table gather and its scale  →  "embedding"
 //   platen-fuse-rows        what is left of row-wise ops, norms included  →  "rows"
 #pragma once
 

@@ -1,8 +1,9 @@
-// platen-fuse-attention: paged attention and what shapes its q, k and v becomes one region of kind "attention".
+// platen-fuse-attention: paged attention and what shapes its q, k and v becomes one region of kind
+// "attention".
 //
-// Operands are followed back through one use each: reshape of [T, n·d] to [T, n, d], rms_norm over d, rope, and
-// multiplication by a scalar. The reshape back to [T, n·d] behind it joins too. Inputs and result of the region
-// are then 2-D, as the projections make and read them.
+// Operands are followed back through one use each: reshape of [T, n·d] to [T, n, d], rms_norm over
+// d, rope, and multiplication by a scalar. The reshape back to [T, n·d] behind it joins too. Inputs
+// and result of the region are then 2-D, as the projections make and read them.
 #include "compiler/fuse/fuse.h"
 #include "compiler/fuse/match.h"
 #include "compiler/fuse/outline.h"
@@ -15,7 +16,9 @@ namespace {
 
 using Ops = llvm::SmallVector<mlir::Operation *>;
 
-int64_t rankOf(mlir::Value value) { return mlir::cast<mlir::RankedTensorType>(value.getType()).getRank(); }
+int64_t rankOf(mlir::Value value) {
+  return mlir::cast<mlir::RankedTensorType>(value.getType()).getRank();
+}
 
 /// Collects the chain that makes one attention operand; false unless it starts at a 2-D value.
 bool collectChain(mlir::Value value, Ops &chain) {
@@ -29,7 +32,8 @@ bool collectChain(mlir::Value value, Ops &chain) {
     int next = 0;
     if (isOp(op, "mul") && scalarConstant(op->getOperand(0)))
       next = 1;
-    else if (!isOp(op, "rms_norm") && !isOp(op, "rope") && !(isOp(op, "mul") && scalarConstant(op->getOperand(1))))
+    else if (!isOp(op, "rms_norm") && !isOp(op, "rope") &&
+             !(isOp(op, "mul") && scalarConstant(op->getOperand(1))))
       return false;
     chain.push_back(op);
     value = op->getOperand(next);
@@ -38,20 +42,25 @@ bool collectChain(mlir::Value value, Ops &chain) {
 }
 
 struct FuseAttention : mlir::RewritePattern {
-  explicit FuseAttention(mlir::MLIRContext *context) : RewritePattern("platen.paged_attention", 1, context) {}
+  explicit FuseAttention(mlir::MLIRContext *context)
+      : RewritePattern("platen.paged_attention", 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *op, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *op,
+                                      mlir::PatternRewriter &rewriter) const override {
     if (!isTopLevel(op))
       return mlir::failure();
     Ops ops{op};
     for (int operand : {0, 1, 2})
       if (!collectChain(op->getOperand(operand), ops))
-        return rewriter.notifyMatchFailure(op, "an operand does not come from a [T, n*d] projection");
+        return rewriter.notifyMatchFailure(op,
+                                           "an operand does not come from a [T, n*d] projection");
     mlir::Value result = op->getResult(0);
-    if (!result.hasOneUse() || !isOp(*result.user_begin(), "reshape") || rankOf(result.user_begin()->getResult(0)) != 2)
+    if (!result.hasOneUse() || !isOp(*result.user_begin(), "reshape") ||
+        rankOf(result.user_begin()->getResult(0)) != 2)
       return rewriter.notifyMatchFailure(op, "the result is not flattened to [T, n*d]");
     ops.push_back(*result.user_begin());
-    std::sort(ops.begin(), ops.end(), [](mlir::Operation *a, mlir::Operation *b) { return a->isBeforeInBlock(b); });
+    std::sort(ops.begin(), ops.end(),
+              [](mlir::Operation *a, mlir::Operation *b) { return a->isBeforeInBlock(b); });
     outline(rewriter, ops, "attention");
     return mlir::success();
   }
@@ -59,6 +68,8 @@ struct FuseAttention : mlir::RewritePattern {
 
 } // namespace
 
-void populateFuseAttention(mlir::RewritePatternSet &patterns) { patterns.add<FuseAttention>(patterns.getContext()); }
+void populateFuseAttention(mlir::RewritePatternSet &patterns) {
+  patterns.add<FuseAttention>(patterns.getContext());
+}
 
 } // namespace platen::compiler

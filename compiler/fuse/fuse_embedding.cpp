@@ -1,4 +1,5 @@
-// platen-fuse-embedding: the gather of token rows and the scale behind it become one region "embedding".
+// platen-fuse-embedding: the gather of token rows and the scale behind it become one region
+// "embedding".
 #include "compiler/fuse/fuse.h"
 #include "compiler/fuse/match.h"
 #include "compiler/fuse/outline.h"
@@ -10,13 +11,15 @@ namespace {
 struct FuseEmbedding : mlir::RewritePattern {
   FuseEmbedding(llvm::StringRef op, mlir::MLIRContext *context) : RewritePattern(op, 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *op, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *op,
+                                      mlir::PatternRewriter &rewriter) const override {
     if (!isTopLevel(op) || !isWeight(op->getOperand(0)))
       return mlir::failure();
     llvm::SmallVector<mlir::Operation *> ops{op};
     if (op->hasOneUse()) {
       mlir::Operation *user = *op->user_begin();
-      if (isOp(user, "mul") && (scalarConstant(user->getOperand(0)) || scalarConstant(user->getOperand(1))))
+      if (isOp(user, "mul") &&
+          (scalarConstant(user->getOperand(0)) || scalarConstant(user->getOperand(1))))
         ops.push_back(user);
     }
     outline(rewriter, ops, "embedding");

@@ -4,9 +4,10 @@
 //   "matmul_residual"  one matmul whose epilogue reads another [T, N] value: h + x·W
 //   "matmul_epilogue"  one matmul with an epilogue of its own: activation, scale, softcap, bias
 //
-// Starting at a matmul, elementwise ops of the same [T, N] join in block order as long as their other operands are constants,
-// columns [N], values that exist before the first matmul, or (once) a second matmul of the same input. The longest prefix
-// out of which exactly one value escapes becomes the region.
+// Starting at a matmul, elementwise ops of the same [T, N] join in block order as long as their
+// other operands are constants, columns [N], values that exist before the first matmul, or (once) a
+// second matmul of the same input. The longest prefix out of which exactly one value escapes
+// becomes the region.
 #include "compiler/fuse/fuse.h"
 #include "compiler/fuse/match.h"
 #include "compiler/fuse/outline.h"
@@ -73,8 +74,8 @@ private:
   }
 
   bool isPartner(mlir::Operation *op) const {
-    return isWeightMatmul(op) && op->getOperand(0) == first_->getOperand(0) && op->getName() == first_->getName() &&
-           first_->isBeforeInBlock(op);
+    return isWeightMatmul(op) && op->getOperand(0) == first_->getOperand(0) &&
+           op->getName() == first_->getName() && first_->isBeforeInBlock(op);
   }
 
   size_t matmuls() const {
@@ -84,7 +85,9 @@ private:
   size_t escapes() const {
     size_t count = 0;
     for (mlir::Operation *member : members_)
-      count += llvm::any_of(member->getUsers(), [&](mlir::Operation *user) { return !llvm::is_contained(members_, user); });
+      count += llvm::any_of(member->getUsers(), [&](mlir::Operation *user) {
+        return !llvm::is_contained(members_, user);
+      });
     return count;
   }
 
@@ -106,7 +109,8 @@ llvm::StringRef kindOf(const Ops &ops) {
 struct FuseMatmul : mlir::RewritePattern {
   FuseMatmul(llvm::StringRef op, mlir::MLIRContext *context) : RewritePattern(op, 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *op, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *op,
+                                      mlir::PatternRewriter &rewriter) const override {
     if (!isTopLevel(op) || !isWeightMatmul(op))
       return mlir::failure();
     Ops ops = EpilogueSearch(op).run();

@@ -1,7 +1,9 @@
-// platen-fuse-qkv: the projections that feed one "attention" become one region "qkv" with results q, k, v.
+// platen-fuse-qkv: the projections that feed one "attention" become one region "qkv" with results
+// q, k, v.
 //
-// Either three matmuls by weights that share their input, or one matmul whose result a split cuts into q, k, v.
-// One kernel then streams all three weights and writes them side by side, as the attention's first kernel reads them.
+// Either three matmuls by weights that share their input, or one matmul whose result a split cuts
+// into q, k, v. One kernel then streams all three weights and writes them side by side, as the
+// attention's first kernel reads them.
 #include "compiler/fuse/fuse.h"
 #include "compiler/fuse/match.h"
 #include "compiler/fuse/outline.h"
@@ -32,7 +34,8 @@ std::array<mlir::Value, 3> projectionsOf(ir::FusedOp attention) {
 struct FuseQkv : mlir::OpRewritePattern<ir::FusedOp> {
   using OpRewritePattern::OpRewritePattern;
 
-  mlir::LogicalResult matchAndRewrite(ir::FusedOp attention, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(ir::FusedOp attention,
+                                      mlir::PatternRewriter &rewriter) const override {
     if (attention.getKind() != "attention")
       return mlir::failure();
     std::array<mlir::Value, 3> qkv = projectionsOf(attention);
@@ -46,7 +49,8 @@ struct FuseQkv : mlir::OpRewritePattern<ir::FusedOp> {
     }
     if (ops.size() == 1) {
       mlir::Operation *matmul = ops[0]->getOperand(0).getDefiningOp();
-      if (!isOp(ops[0], "split") || ops[0]->getNumResults() != 3 || !isWeightMatmul(matmul) || !matmul->hasOneUse())
+      if (!isOp(ops[0], "split") || ops[0]->getNumResults() != 3 || !isWeightMatmul(matmul) ||
+          !matmul->hasOneUse())
         return mlir::failure();
       ops.insert(ops.begin(), matmul);
     } else if (ops.size() != 3 || !llvm::all_of(ops, [&](mlir::Operation *op) {
@@ -54,7 +58,8 @@ struct FuseQkv : mlir::OpRewritePattern<ir::FusedOp> {
                })) {
       return mlir::failure();
     }
-    std::sort(ops.begin(), ops.end(), [](mlir::Operation *a, mlir::Operation *b) { return a->isBeforeInBlock(b); });
+    std::sort(ops.begin(), ops.end(),
+              [](mlir::Operation *a, mlir::Operation *b) { return a->isBeforeInBlock(b); });
     outline(rewriter, ops, "qkv", qkv);
     return mlir::success();
   }
@@ -62,6 +67,8 @@ struct FuseQkv : mlir::OpRewritePattern<ir::FusedOp> {
 
 } // namespace
 
-void populateFuseQkv(mlir::RewritePatternSet &patterns) { patterns.add<FuseQkv>(patterns.getContext()); }
+void populateFuseQkv(mlir::RewritePatternSet &patterns) {
+  patterns.add<FuseQkv>(patterns.getContext());
+}
 
 } // namespace platen::compiler

@@ -59,7 +59,8 @@ std::optional<MeanSquare> inverseRootOf(mlir::Value value) {
   if (mlir::Operation *div = definedBy(value, "div"))
     return scalarConstant(div->getOperand(0)) == 1.0 ? rootOf(div->getOperand(1)) : std::nullopt;
   if (mlir::Operation *pow = definedBy(value, "pow"))
-    return scalarConstant(pow->getOperand(1)) == -0.5 ? shiftedMeanSquareOf(pow->getOperand(0)) : std::nullopt;
+    return scalarConstant(pow->getOperand(1)) == -0.5 ? shiftedMeanSquareOf(pow->getOperand(0))
+                                                      : std::nullopt;
   return std::nullopt;
 }
 
@@ -82,19 +83,22 @@ std::optional<MeanSquare> unitOf(mlir::Value value) {
 
 bool isColumn(mlir::Value scale, mlir::Value x) {
   auto type = mlir::cast<mlir::RankedTensorType>(scale.getType());
-  return type.getRank() == 1 && type.getShape()[0] == mlir::cast<mlir::RankedTensorType>(x.getType()).getShape().back();
+  return type.getRank() == 1 &&
+         type.getShape()[0] == mlir::cast<mlir::RankedTensorType>(x.getType()).getShape().back();
 }
 
 struct FuseRmsNorm : mlir::RewritePattern {
   explicit FuseRmsNorm(mlir::MLIRContext *context) : RewritePattern("platen.mul", 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *op, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *op,
+                                      mlir::PatternRewriter &rewriter) const override {
     for (int side : {0, 1}) {
       auto unit = unitOf(op->getOperand(side));
       mlir::Value scale = op->getOperand(1 - side);
       if (!unit || !isColumn(scale, unit->x))
         continue;
-      auto norm = ir::createOp(rewriter, op->getLoc(), "rms_norm", {unit->x, scale}, {{"epsilon", unit->epsilon}});
+      auto norm = ir::createOp(rewriter, op->getLoc(), "rms_norm", {unit->x, scale},
+                               {{"epsilon", unit->epsilon}});
       if (!norm)
         return rewriter.notifyMatchFailure(op, norm.status().toString());
       rewriter.replaceOp(op, *norm);
@@ -106,6 +110,8 @@ struct FuseRmsNorm : mlir::RewritePattern {
 
 } // namespace
 
-void populateFuseRmsNorm(mlir::RewritePatternSet &patterns) { patterns.add<FuseRmsNorm>(patterns.getContext()); }
+void populateFuseRmsNorm(mlir::RewritePatternSet &patterns) {
+  patterns.add<FuseRmsNorm>(patterns.getContext());
+}
 
 } // namespace platen::compiler

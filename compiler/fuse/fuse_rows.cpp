@@ -1,8 +1,9 @@
 // platen-fuse-rows: row-wise ops that no other region took become regions "rows".
 //
-// Row-wise: elementwise ops and rms_norm over values [T, …, C] of one type, with columns [C] and scalars. A region grows
-// from its first op in block order; an op joins if it reads a value of the region and no op outside that stands
-// before it uses one. So Gemma's  h' = h + norm(x)·w1; y = norm(h')·w2  is one kernel with two results.
+// Row-wise: elementwise ops and rms_norm over values [T, …, C] of one type, with columns [C] and
+// scalars. A region grows from its first op in block order; an op joins if it reads a value of the
+// region and no op outside that stands before it uses one. So Gemma's  h' = h + norm(x)·w1; y =
+// norm(h')·w2  is one kernel with two results.
 #include "compiler/fuse/fuse.h"
 #include "compiler/fuse/match.h"
 #include "compiler/fuse/outline.h"
@@ -33,13 +34,15 @@ bool isRowWise(mlir::Operation *op) {
 struct FuseRows : mlir::RewritePattern {
   explicit FuseRows(mlir::MLIRContext *context) : RewritePattern(MatchAnyOpTypeTag(), 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *first, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *first,
+                                      mlir::PatternRewriter &rewriter) const override {
     if (!isRowWise(first))
       return mlir::failure();
     llvm::SmallVector<mlir::Operation *> members{first};
     auto reads = [&](mlir::Operation *op) {
-      return llvm::any_of(op->getOperands(),
-                          [&](mlir::Value operand) { return llvm::is_contained(members, operand.getDefiningOp()); });
+      return llvm::any_of(op->getOperands(), [&](mlir::Value operand) {
+        return llvm::is_contained(members, operand.getDefiningOp());
+      });
     };
     for (mlir::Operation *op = first->getNextNode(); op != nullptr; op = op->getNextNode()) {
       if (!reads(op))
@@ -55,6 +58,8 @@ struct FuseRows : mlir::RewritePattern {
 
 } // namespace
 
-void populateFuseRows(mlir::RewritePatternSet &patterns) { patterns.add<FuseRows>(patterns.getContext()); }
+void populateFuseRows(mlir::RewritePatternSet &patterns) {
+  patterns.add<FuseRows>(patterns.getContext());
+}
 
 } // namespace platen::compiler

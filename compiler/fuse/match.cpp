@@ -8,7 +8,8 @@
 namespace platen::compiler {
 
 bool isOp(mlir::Operation *op, llvm::StringRef name) {
-  return op != nullptr && op->getName().getDialectNamespace() == "platen" && op->getName().stripDialect() == name;
+  return op != nullptr && op->getName().getDialectNamespace() == "platen" &&
+         op->getName().stripDialect() == name;
 }
 
 mlir::Operation *definedBy(mlir::Value value, llvm::StringRef name) {
@@ -24,10 +25,11 @@ std::optional<double> scalarConstant(mlir::Value value) {
 }
 
 bool isElementwise(mlir::Operation *op) {
-  static const llvm::StringSet<> kNames = {"add",  "sub",        "mul", "div", "pow",  "neg", "abs",     "sqrt",
-                                           "exp",  "reciprocal", "log", "erf", "tanh", "max", "sigmoid", "min",
-                                           "gelu"};
-  if (op == nullptr || op->getName().getDialectNamespace() != "platen" || !kNames.contains(op->getName().stripDialect()))
+  static const llvm::StringSet<> kNames = {"add",  "sub",  "mul",     "div",        "pow", "neg",
+                                           "abs",  "sqrt", "exp",     "reciprocal", "log", "erf",
+                                           "tanh", "max",  "sigmoid", "min",        "gelu"};
+  if (op == nullptr || op->getName().getDialectNamespace() != "platen" ||
+      !kNames.contains(op->getName().stripDialect()))
     return false;
   auto type = mlir::dyn_cast<mlir::RankedTensorType>(op->getResult(0).getType());
   if (!type || !mlir::isa<mlir::FloatType>(type.getElementType()))

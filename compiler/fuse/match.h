@@ -1,5 +1,5 @@
-// Small questions that fusion patterns and selection ask of ops: by catalog name, so that neither depends on
-// the generated op classes. All are pure and O(operands).
+// Small questions that fusion patterns and selection ask of ops: by catalog name, so that neither
+// depends on the generated op classes. All are pure and O(operands).
 #pragma once
 
 #include "mlir/IR/Operation.h"

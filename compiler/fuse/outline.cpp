@@ -16,8 +16,8 @@ bool isCloned(mlir::Value value) {
 
 } // namespace
 
-ir::FusedOp outline(mlir::PatternRewriter &rewriter, llvm::ArrayRef<mlir::Operation *> ops, llvm::StringRef kind,
-                    llvm::ArrayRef<mlir::Value> results) {
+ir::FusedOp outline(mlir::PatternRewriter &rewriter, llvm::ArrayRef<mlir::Operation *> ops,
+                    llvm::StringRef kind, llvm::ArrayRef<mlir::Value> results) {
   llvm::SmallPtrSet<mlir::Operation *, 8> inside(ops.begin(), ops.end());
   llvm::SetVector<mlir::Value> inputs, escaping(results.begin(), results.end());
   llvm::SmallVector<mlir::Location> locations;
@@ -27,14 +27,16 @@ ir::FusedOp outline(mlir::PatternRewriter &rewriter, llvm::ArrayRef<mlir::Operat
       if (!inside.contains(operand.getDefiningOp()) && !isCloned(operand))
         inputs.insert(operand);
     for (mlir::Value result : op->getResults())
-      if (results.empty() && llvm::any_of(result.getUsers(), [&](auto *user) { return !inside.contains(user); }))
+      if (results.empty() &&
+          llvm::any_of(result.getUsers(), [&](auto *user) { return !inside.contains(user); }))
         escaping.insert(result);
   }
 
   rewriter.setInsertionPointAfter(ops.back());
   llvm::SmallVector<mlir::Value> escapes(escaping.begin(), escaping.end());
-  auto fused = rewriter.create<ir::FusedOp>(ops.back()->getLoc(), mlir::TypeRange(mlir::ValueRange(escapes)),
-                                            rewriter.getStringAttr(kind), inputs.getArrayRef());
+  auto fused =
+      rewriter.create<ir::FusedOp>(ops.back()->getLoc(), mlir::TypeRange(mlir::ValueRange(escapes)),
+                                   rewriter.getStringAttr(kind), inputs.getArrayRef());
   mlir::Block *body = rewriter.createBlock(&fused.getBody());
   mlir::IRMapping mapping;
   for (mlir::Value input : inputs)

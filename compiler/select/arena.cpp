@@ -29,10 +29,12 @@ void planArena(plan::Manifest &manifest, const std::vector<Lifetime> &lifetimes)
   for (size_t index : order) {
     std::vector<size_t> rivals;
     for (size_t other : placed)
-      if (lifetimes[other].first <= lifetimes[index].last && lifetimes[index].first <= lifetimes[other].last)
+      if (lifetimes[other].first <= lifetimes[index].last &&
+          lifetimes[index].first <= lifetimes[other].last)
         rivals.push_back(other);
-    std::sort(rivals.begin(), rivals.end(),
-              [&](size_t a, size_t b) { return buffers[a].arena_offset < buffers[b].arena_offset; });
+    std::sort(rivals.begin(), rivals.end(), [&](size_t a, size_t b) {
+      return buffers[a].arena_offset < buffers[b].arena_offset;
+    });
     uint64_t offset = 0, bytes = bytesOf(manifest, buffers[index]);
     for (size_t rival : rivals)
       if (offset + bytes > buffers[rival].arena_offset)

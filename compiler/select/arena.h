@@ -12,8 +12,9 @@ struct Lifetime {
   size_t first = 0, last = 0;
 };
 
-/// Sets arena_offset of every buffer and arena_bytes. Largest first, each at the lowest free place: at most a small
-/// factor above the peak of live bytes in practice. O(buffers²). `lifetimes` goes with manifest.buffers.
+/// Sets arena_offset of every buffer and arena_bytes. Largest first, each at the lowest free place:
+/// at most a small factor above the peak of live bytes in practice. O(buffers²). `lifetimes` goes
+/// with manifest.buffers.
 void planArena(plan::Manifest &manifest, const std::vector<Lifetime> &lifetimes);
 
 } // namespace platen::compiler

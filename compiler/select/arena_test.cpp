@@ -32,8 +32,10 @@ TEST(Arena, LiveBuffersNeverOverlap) {
       live += endOf(manifest, a) - a.arena_offset + 128;
       for (size_t j = 0; j < i; ++j) {
         const plan::Buffer &b = manifest.buffers[j];
-        bool together = lifetimes[i].first <= lifetimes[j].last && lifetimes[j].first <= lifetimes[i].last;
-        EXPECT_FALSE(together && a.arena_offset < endOf(manifest, b) && b.arena_offset < endOf(manifest, a));
+        bool together =
+            lifetimes[i].first <= lifetimes[j].last && lifetimes[j].first <= lifetimes[i].last;
+        EXPECT_FALSE(together && a.arena_offset < endOf(manifest, b) &&
+                     b.arena_offset < endOf(manifest, a));
       }
     }
     EXPECT_LE(manifest.arena_bytes, live) << "places are reused, never wasted";

@@ -1,4 +1,5 @@
-// A plan before its bytes exist: what selection decides, and what pack, emit and write then carry out.
+// A plan before its bytes exist: what selection decides, and what pack, emit and write then carry
+// out.
 #pragma once
 
 #include "kernels/host/specs.h"
@@ -22,7 +23,8 @@ struct WeightSource {
 struct WeightRequest {
   enum class Form : uint8_t {
     kDense,  ///< `data` holds elements of a float dtype, [n, k] or, if transposed, [k, n]
-    kBlocks, ///< `data` holds integer blocks (MatMulNBits, GatherBlockQuantized) with `scales` and `zeros`
+    kBlocks, ///< `data` holds integer blocks (MatMulNBits, GatherBlockQuantized) with `scales` and
+             ///< `zeros`
   };
   Form form = Form::kDense;
   WeightSource data, scales, zeros;
@@ -35,7 +37,7 @@ struct WeightRequest {
 };
 
 struct PlanDraft {
-  plan::Manifest manifest;                      ///< complete but for sections, weights' offsets and bytes, code targets
+  plan::Manifest manifest; ///< complete but for sections, weights' offsets and bytes, code targets
   std::vector<WeightRequest> weights;           ///< manifest.weights[i] is made from weights[i]
   std::vector<kernels::HostKernelSpec> kernels; ///< manifest.kernels[i] executes kernels[i]
 };

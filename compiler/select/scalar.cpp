@@ -41,7 +41,8 @@ std::optional<ScalarOpKind> unaryKind(llvm::StringRef name) {
 
 } // namespace
 
-base::Result<Value> appendScalar(mlir::Operation *op, std::span<const Value> operands, ScalarBlock &block) {
+base::Result<Value> appendScalar(mlir::Operation *op, std::span<const Value> operands,
+                                 ScalarBlock &block) {
   llvm::StringRef name = op->getName().stripDialect();
   if (name == "add")
     return block.add(operands[0], operands[1]);
@@ -63,7 +64,8 @@ base::Result<Value> appendScalar(mlir::Operation *op, std::span<const Value> ope
     return block.sigmoid(operands[0]);
   if (name == "gelu") {
     auto approximate = op->getAttrOfType<mlir::StringAttr>("approximate");
-    return approximate && approximate == "tanh" ? block.geluTanh(operands[0]) : block.geluErf(operands[0]);
+    return approximate && approximate == "tanh" ? block.geluTanh(operands[0])
+                                                : block.geluErf(operands[0]);
   }
   if (auto kind = unaryKind(name))
     return block.unary(*kind, operands[0]);

@@ -27,10 +27,12 @@ std::string_view weightFormatName(WeightFormat format) {
 }
 
 Result<WeightFormat> parseWeightFormat(std::string_view name) {
-  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
+  for (WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
     if (weightFormatName(format) == name)
       return format;
-  return base::invalidArgument("weight format '" + std::string(name) + "' is unknown; use f32, bf16, int8 or int4");
+  return base::invalidArgument("weight format '" + std::string(name) +
+                               "' is unknown; use f32, bf16, int8 or int4");
 }
 
 namespace {
@@ -73,11 +75,13 @@ Result<PlanDraft> selectKernels(mlir::ModuleOp module, const SelectOptions &opti
 Result<PlanDraft> Selector::run() {
   auto step = module_.lookupSymbol<mlir::func::FuncOp>("step");
   if (!step)
-    return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot be compiled to a plan yet");
+    return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot "
+                                 "be compiled to a plan yet");
   draft_.manifest.limits = options_.limits;
   step.walk([&](mlir::Operation *op) {
     if (isOp(op, "gather") || isOp(op, "gather_block_quantized"))
-      if (auto source = sourceOf(outer(op->getOperand(0))); source.isOk() && !source->initializer.empty())
+      if (auto source = sourceOf(outer(op->getOperand(0)));
+          source.isOk() && !source->initializer.empty())
         tables_.insert(source->initializer);
   });
   findPanelUsers(step);
@@ -92,7 +96,8 @@ Result<PlanDraft> Selector::run() {
 }
 
 Status Selector::selectOp(mlir::Operation &op) {
-  if (mlir::isa<ir::ConstantOp, ir::AbsentOp, ir::WeightOp>(op) || (op.getNumResults() == 1 && isWeight(op.getResult(0))))
+  if (mlir::isa<ir::ConstantOp, ir::AbsentOp, ir::WeightOp>(op) ||
+      (op.getNumResults() == 1 && isWeight(op.getResult(0))))
     return Status::ok();
   if (auto fused = mlir::dyn_cast<ir::FusedOp>(op))
     return selectFused(fused);
@@ -105,7 +110,8 @@ Status Selector::selectOp(mlir::Operation &op) {
   if (isOp(&op, "reshape"))
     return selectReshape(op);
   return unsupported("there is no host kernel for " + describe(op) +
-                     "; kernels exist for matmuls by weights, row-wise ops over [tokens, features], paged attention, "
+                     "; kernels exist for matmuls by weights, row-wise ops over [tokens, "
+                     "features], paged attention, "
                      "embeddings and row selection");
 }
 
@@ -119,7 +125,8 @@ Status Selector::selectFused(ir::FusedOp fused) {
   llvm::SmallVector<mlir::Operation *> body;
   for (mlir::Operation &op : fused.getBody().front().without_terminator())
     body.push_back(&op);
-  return selectMatmul(*fused.getOperation(), body, fused.getBody().front().getTerminator()->getOperands());
+  return selectMatmul(*fused.getOperation(), body,
+                      fused.getBody().front().getTerminator()->getOperands());
 }
 
 Status Selector::selectEmbedding(ir::FusedOp fused) {
@@ -129,7 +136,8 @@ Status Selector::selectEmbedding(ir::FusedOp fused) {
     if (isOp(&op, "gather") || isOp(&op, "gather_block_quantized"))
       gather = &op;
     else if (isOp(&op, "mul"))
-      scale = static_cast<float>(scalarConstant(op.getOperand(0)).value_or(scalarConstant(op.getOperand(1)).value_or(1)));
+      scale = static_cast<float>(
+          scalarConstant(op.getOperand(0)).value_or(scalarConstant(op.getOperand(1)).value_or(1)));
   }
   auto tokens = mlir::dyn_cast<mlir::BlockArgument>(outer(gather->getOperand(1)));
   if (!tokens || tokens.getArgNumber() != 0)
@@ -148,8 +156,9 @@ Status Selector::selectRowsGather(mlir::Operation &op) {
     return unsupported("rows are selected by something other than the step's rows");
   PLATEN_ASSIGN_OR_RETURN(View x, denseViewOf(op.getOperand(0)));
   View y = addResult(op.getResult(0), plan::Extent::kRows, x.columns);
-  return addLaunch(launchName(op, "select_rows"), {{UINT64_MAX, kernels::SelectRowsSpec{x.columns}}},
-                   {{plan::OperandKind::kBuffer, x.buffer}, {plan::OperandKind::kBuffer, y.buffer}});
+  return addLaunch(
+      launchName(op, "select_rows"), {{UINT64_MAX, kernels::SelectRowsSpec{x.columns}}},
+      {{plan::OperandKind::kBuffer, x.buffer}, {plan::OperandKind::kBuffer, y.buffer}});
 }
 
 Status Selector::selectReshape(mlir::Operation &op) {
@@ -192,7 +201,8 @@ uint32_t Selector::addBuffer(std::string name, plan::Extent extent, uint64_t row
 }
 
 View Selector::addResult(mlir::Value value, plan::Extent extent, uint64_t columns) {
-  View view{addBuffer("v" + std::to_string(draft_.manifest.buffers.size()), extent, columns * 4), 0, columns};
+  View view{addBuffer("v" + std::to_string(draft_.manifest.buffers.size()), extent, columns * 4), 0,
+            columns};
   views_[value] = view;
   return view;
 }
@@ -211,9 +221,11 @@ Result<View> Selector::denseViewOf(mlir::Value value) const {
   return view;
 }
 
-Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec, kernels::HostKernelInfo &info) {
+Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec,
+                                    kernels::HostKernelInfo &info) {
   PLATEN_ASSIGN_OR_RETURN(info, kernels::describeHostKernel(spec));
-  auto [entry, isNew] = kernelIndex_.try_emplace(info.key, static_cast<uint32_t>(draft_.kernels.size()));
+  auto [entry, isNew] =
+      kernelIndex_.try_emplace(info.key, static_cast<uint32_t>(draft_.kernels.size()));
   if (isNew) {
     draft_.kernels.push_back(spec);
     draft_.manifest.kernels.push_back({info.name, info.scratchBytes});
@@ -221,7 +233,8 @@ Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec, kernels
   return entry->second;
 }
 
-Status Selector::addLaunch(std::string name, const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
+Status Selector::addLaunch(std::string name,
+                           const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
                            std::vector<plan::Operand> operands) {
   plan::Launch launch;
   launch.name = std::move(name);
@@ -229,10 +242,11 @@ Status Selector::addLaunch(std::string name, const std::vector<std::pair<uint64_
     kernels::HostKernelInfo info;
     PLATEN_ASSIGN_OR_RETURN(uint32_t kernel, kernelOf(spec, info));
     if (info.operands.size() != operands.size())
-      return base::internalError(info.name + " takes " + std::to_string(info.operands.size()) + " operands, not " +
-                                 std::to_string(operands.size()));
+      return base::internalError(info.name + " takes " + std::to_string(info.operands.size()) +
+                                 " operands, not " + std::to_string(operands.size()));
     launch.extent = planExtent(info.extent);
-    launch.variants.push_back({maxExtent, kernel, {launch.extent, info.rowsPerUnit, info.unitsPerRows}});
+    launch.variants.push_back(
+        {maxExtent, kernel, {launch.extent, info.rowsPerUnit, info.unitsPerRows}});
   }
   for (const plan::Operand &operand : operands)
     if (operand.kind == plan::OperandKind::kBuffer)

@@ -1,7 +1,8 @@
 // Selection: the fused serving form becomes launches of kernels over buffers, weights and caches.
 //
-// Every top-level op of `func @step` is matched against the kernel families of kernels/host/specs.h. There is no silent
-// fallback: an op for which no kernel exists is refused, naming the ONNX node it came from, its shapes and what would fit.
+// Every top-level op of `func @step` is matched against the kernel families of
+// kernels/host/specs.h. There is no silent fallback: an op for which no kernel exists is refused,
+// naming the ONNX node it came from, its shapes and what would fit.
 #pragma once
 
 #include "compiler/select/draft.h"
@@ -11,8 +12,8 @@
 
 namespace platen::compiler {
 
-/// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32; weights that the
-/// graph already holds in integer blocks keep them.
+/// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32;
+/// weights that the graph already holds in integer blocks keep them.
 enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
 
 std::string_view weightFormatName(WeightFormat format); ///< "f32", "bf16", "int8", "int4"

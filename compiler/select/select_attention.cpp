@@ -31,7 +31,8 @@ Result<Chain> followChain(mlir::Value value) {
       value = op->getOperand(1 - side);
     } else if (isOp(op, "rope")) {
       if (chain.normWeight || chain.cos)
-        return unsupported("RoPE before the per-head norm, or RoPE twice, has no kernel; the order is norm, then RoPE");
+        return unsupported("RoPE before the per-head norm, or RoPE twice, has no kernel; the order "
+                           "is norm, then RoPE");
       chain.cos = op->getOperand(1);
       chain.sin = op->getOperand(2);
       auto interleaved = op->getAttrOfType<mlir::IntegerAttr>("interleaved");
@@ -69,7 +70,9 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   PLATEN_ASSIGN_OR_RETURN(Chain v, followChain(attention->getOperand(2)));
   if (v.normWeight || v.cos || v.scale != 1)
     return unsupported("values that are normed, rotated or scaled have no kernel");
-  if (bool(q.cos) != bool(k.cos) || (q.cos && (outer(q.cos) != outer(k.cos) || outer(q.sin) != outer(k.sin) || q.interleaved != k.interleaved)))
+  if (bool(q.cos) != bool(k.cos) ||
+      (q.cos && (outer(q.cos) != outer(k.cos) || outer(q.sin) != outer(k.sin) ||
+                 q.interleaved != k.interleaved)))
     return unsupported("queries and keys are rotated by different tables");
   if (q.normWeight && k.normWeight && q.epsilon != k.epsilon)
     return unsupported("the norms of queries and keys have different epsilons");
@@ -82,18 +85,22 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   finishSpec.headDim = static_cast<uint32_t>(qShape[2]);
   finishSpec.qNorm = bool(q.normWeight);
   finishSpec.kNorm = bool(k.normWeight);
-  finishSpec.epsilon = static_cast<float>(q.normWeight ? q.epsilon : k.normWeight ? k.epsilon : finishSpec.epsilon);
+  finishSpec.epsilon = static_cast<float>(q.normWeight   ? q.epsilon
+                                          : k.normWeight ? k.epsilon
+                                                         : finishSpec.epsilon);
   finishSpec.qScale = static_cast<float>(q.scale);
   finishSpec.interleaved = q.interleaved;
   finishSpec.pageTokens = options_.limits.page_tokens;
   if (q.cos)
-    finishSpec.ropeDim = 2 * static_cast<uint32_t>(mlir::cast<mlir::RankedTensorType>(q.cos.getType()).getShape()[1]);
+    finishSpec.ropeDim = 2 * static_cast<uint32_t>(
+                                 mlir::cast<mlir::RankedTensorType>(q.cos.getType()).getShape()[1]);
 
   PLATEN_ASSIGN_OR_RETURN(View qView, viewOf(outer(q.projection)));
   PLATEN_ASSIGN_OR_RETURN(View kView, viewOf(outer(k.projection)));
   PLATEN_ASSIGN_OR_RETURN(View vView, viewOf(outer(v.projection)));
-  bool together = qView.buffer == kView.buffer && kView.buffer == vView.buffer && qView.column == 0 &&
-                  kView.column == qView.columns && vView.column == kView.column + kView.columns &&
+  bool together = qView.buffer == kView.buffer && kView.buffer == vView.buffer &&
+                  qView.column == 0 && kView.column == qView.columns &&
+                  vView.column == kView.column + kView.columns &&
                   rowColumns(qView) == vView.column + vView.columns;
   finishSpec.separateInputs = !together;
   std::vector<plan::Operand> operands{{plan::OperandKind::kBuffer, qView.buffer}};
@@ -115,7 +122,8 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   spec.headDim = finishSpec.headDim;
   spec.scale = static_cast<float>(floatOf(attention, "scale") * k.scale);
   spec.softcap = static_cast<float>(floatOf(attention, "softcap"));
-  spec.window = static_cast<uint32_t>(attention->getAttrOfType<mlir::IntegerAttr>("window").getInt());
+  spec.window =
+      static_cast<uint32_t>(attention->getAttrOfType<mlir::IntegerAttr>("window").getInt());
   spec.pageTokens = finishSpec.pageTokens;
   mlir::Value sinks = attention->getNumOperands() > 5 ? attention->getOperand(5) : mlir::Value();
   spec.sinks = sinks && !mlir::isa<mlir::NoneType>(sinks.getType());
@@ -127,9 +135,11 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   uint32_t queries = addBuffer("queries", plan::Extent::kTokens, columns * 4);
   operands.push_back({plan::OperandKind::kBuffer, queries});
   operands.push_back({plan::OperandKind::kCache, cache});
-  PLATEN_RETURN_IF_ERROR(addLaunch(launchName(*fused, "qkv_finish"), {{UINT64_MAX, finishSpec}}, std::move(operands)));
+  PLATEN_RETURN_IF_ERROR(
+      addLaunch(launchName(*fused, "qkv_finish"), {{UINT64_MAX, finishSpec}}, std::move(operands)));
 
-  std::vector<plan::Operand> reads{{plan::OperandKind::kBuffer, queries}, {plan::OperandKind::kCache, cache}};
+  std::vector<plan::Operand> reads{{plan::OperandKind::kBuffer, queries},
+                                   {plan::OperandKind::kCache, cache}};
   if (spec.sinks) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outer(sinks)));
     reads.push_back({plan::OperandKind::kWeight, weight});

@@ -29,17 +29,20 @@ Result<plan::Operand> Selector::matmulInput(mlir::Value x, const kernels::Packin
     return plan::Operand{plan::OperandKind::kBuffer, found->second};
   plan::Extent extent = extentOf(view);
   uint32_t panel = addBuffer("panel", extent, kernels::QuantizedRow{view.columns}.bytes());
-  kernels::QuantizeRowsSpec spec{extent == plan::Extent::kRows ? kernels::Extent::kRows : kernels::Extent::kTokens, view.columns};
-  PLATEN_RETURN_IF_ERROR(addLaunch(std::to_string(draft_.manifest.launches.size()) + ".quantize_rows", {{UINT64_MAX, spec}},
-                                   {{plan::OperandKind::kBuffer, view.buffer}, {plan::OperandKind::kBuffer, panel}}));
+  kernels::QuantizeRowsSpec spec{extent == plan::Extent::kRows ? kernels::Extent::kRows
+                                                               : kernels::Extent::kTokens,
+                                 view.columns};
+  PLATEN_RETURN_IF_ERROR(addLaunch(
+      std::to_string(draft_.manifest.launches.size()) + ".quantize_rows", {{UINT64_MAX, spec}},
+      {{plan::OperandKind::kBuffer, view.buffer}, {plan::OperandKind::kBuffer, panel}}));
   panels_[view.buffer] = panel;
   return plan::Operand{plan::OperandKind::kBuffer, panel};
 }
 
 namespace {
 
-/// The epilogue of a region under construction. Inputs are numbered accumulators, row operands, column operands,
-/// so the operands are collected before the block is built.
+/// The epilogue of a region under construction. Inputs are numbered accumulators, row operands,
+/// column operands, so the operands are collected before the block is built.
 struct Epilogue {
   llvm::SmallVector<mlir::Value> accumulators, rows, columns;
   llvm::SmallVector<mlir::Operation *> ops;
@@ -47,7 +50,8 @@ struct Epilogue {
 
 } // namespace
 
-Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body, mlir::ValueRange yielded) {
+Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body,
+                              mlir::ValueRange yielded) {
   Epilogue epilogue;
   mlir::Operation *split = nullptr;
   for (mlir::Operation *inner : body) {
@@ -66,7 +70,8 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
   if (concat)
     epilogue.accumulators.assign(yielded.begin(), yielded.end());
   kernels::MatmulSpec spec;
-  spec.mode = epilogue.accumulators.size() > 1 && !concat ? kernels::MatmulSpec::Mode::kGated : kernels::MatmulSpec::Mode::kConcat;
+  spec.mode = epilogue.accumulators.size() > 1 && !concat ? kernels::MatmulSpec::Mode::kGated
+                                                          : kernels::MatmulSpec::Mode::kConcat;
   std::vector<plan::Operand> operands(1);
   for (mlir::Value accumulator : epilogue.accumulators) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t weight, matmulWeight(accumulator.getDefiningOp()));
@@ -127,7 +132,8 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
   if (op.getNumResults() > 1) {
     uint64_t column = 0;
     for (mlir::Value result : op.getResults()) {
-      auto columns = static_cast<uint64_t>(mlir::cast<mlir::RankedTensorType>(result.getType()).getShape().back());
+      auto columns = static_cast<uint64_t>(
+          mlir::cast<mlir::RankedTensorType>(result.getType()).getShape().back());
       views_[result] = {y.buffer, column, columns};
       column += columns;
     }
@@ -138,7 +144,8 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
     variants.emplace_back(variant.maxExtent, spec);
   }
   auto fused = mlir::dyn_cast<ir::FusedOp>(op);
-  return addLaunch(launchName(op, fused ? fused.getKind() : llvm::StringRef("matmul")), variants, std::move(operands));
+  return addLaunch(launchName(op, fused ? fused.getKind() : llvm::StringRef("matmul")), variants,
+                   std::move(operands));
 }
 
 } // namespace platen::compiler

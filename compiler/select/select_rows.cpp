@@ -1,7 +1,8 @@
 // "rows" regions: elementwise ops and rms_norm over rows become one row program.
 //
-// Stages are cut where a norm needs its row's sum of squares. A value of an earlier stage is read back where the region
-// stores it anyway, and recomputed from its inputs otherwise: rows stay in L1, so both are cheap and give equal bits.
+// Stages are cut where a norm needs its row's sum of squares. A value of an earlier stage is read
+// back where the region stores it anyway, and recomputed from its inputs otherwise: rows stay in
+// L1, so both are cheap and give equal bits.
 #include "compiler/fuse/match.h"
 #include "compiler/select/scalar.h"
 #include "compiler/select/selector.h"
@@ -72,7 +73,8 @@ private:
   Result<ScalarBlock::Value> make(mlir::Value value) {
     if (auto scalar = scalarConstant(value))
       return stage().block.constant(static_cast<float>(*scalar));
-    if (auto stored = storedIn_.find(value); stored != storedIn_.end() && stored->second.first + 1 < stages_.size())
+    if (auto stored = storedIn_.find(value);
+        stored != storedIn_.end() && stored->second.first + 1 < stages_.size())
       return input(RowInput::Kind::kOutput, stored->second.second);
     mlir::Operation *op = value.getDefiningOp();
     if (op == nullptr || mlir::isa<ir::ConstantOp>(op)) {
@@ -96,13 +98,15 @@ private:
 
   Result<ScalarBlock::Value> makeNorm(mlir::Operation &op) {
     ScalarBlock &block = stage().block;
-    double columns = static_cast<double>(mlir::cast<mlir::RankedTensorType>(op.getResult(0).getType()).getShape().back());
+    double columns = static_cast<double>(
+        mlir::cast<mlir::RankedTensorType>(op.getResult(0).getType()).getShape().back());
     auto epsilonAttribute = op.getAttrOfType<mlir::FloatAttr>("epsilon");
     double epsilon = epsilonAttribute ? epsilonAttribute.getValueAsDouble() : 1e-5;
     ScalarBlock::Value sum = input(RowInput::Kind::kReduction, reductionOf_[op.getResult(0)]);
     ScalarBlock::Value mean = block.mul(sum, block.constant(static_cast<float>(1 / columns)));
     ScalarBlock::Value inverse =
-        block.unary(kernels::ScalarOpKind::kRsqrt, block.add(mean, block.constant(static_cast<float>(epsilon))));
+        block.unary(kernels::ScalarOpKind::kRsqrt,
+                    block.add(mean, block.constant(static_cast<float>(epsilon))));
     PLATEN_ASSIGN_OR_RETURN(ScalarBlock::Value x, use(op.getOperand(0)));
     PLATEN_ASSIGN_OR_RETURN(ScalarBlock::Value weight, use(op.getOperand(1)));
     return stage().block.mul(stage().block.mul(x, inverse), weight);
@@ -110,9 +114,9 @@ private:
 
   mlir::ValueRange yielded_;
   std::vector<RowStage> stages_;
-  llvm::DenseMap<mlir::Value, ScalarBlock::Value> known_;                  ///< in the present stage
-  llvm::DenseMap<mlir::Value, std::pair<size_t, uint32_t>> storedIn_;      ///< stage and output
-  llvm::DenseMap<mlir::Value, uint32_t> reductionOf_;                      ///< of a norm's result
+  llvm::DenseMap<mlir::Value, ScalarBlock::Value> known_;             ///< in the present stage
+  llvm::DenseMap<mlir::Value, std::pair<size_t, uint32_t>> storedIn_; ///< stage and output
+  llvm::DenseMap<mlir::Value, uint32_t> reductionOf_;                 ///< of a norm's result
   uint32_t reductions_ = 0;
 };
 
@@ -136,7 +140,8 @@ Status Selector::selectRows(ir::FusedOp fused) {
   for (mlir::Value row : builder.rows) {
     PLATEN_ASSIGN_OR_RETURN(View view, viewOf(outer(row)));
     extent = extentOf(view);
-    spec.rowInputs.push_back({rowColumns(view) == spec.width * spec.rowsPerToken ? 0 : rowColumns(view), view.column});
+    spec.rowInputs.push_back(
+        {rowColumns(view) == spec.width * spec.rowsPerToken ? 0 : rowColumns(view), view.column});
     operands.push_back({plan::OperandKind::kBuffer, view.buffer});
   }
   spec.extent = extent == plan::Extent::kRows ? kernels::Extent::kRows : kernels::Extent::kTokens;

@@ -1,5 +1,6 @@
-// Which packing a weight gets, and which bytes it is made from. Equal requests become one weight of the plan, so that
-// an embedding and the head tied to it, decode and prefill, and all host targets share one copy.
+// Which packing a weight gets, and which bytes it is made from. Equal requests become one weight of
+// the plan, so that an embedding and the head tied to it, decode and prefill, and all host targets
+// share one copy.
 #include "compiler/fuse/match.h"
 #include "compiler/select/selector.h"
 #include "ops/ir/adaptor.h"
@@ -17,10 +18,11 @@ std::string WeightRequest::key() const {
     if (!source.constant)
       return source.initializer;
     auto bytes = source.constant->bytes();
-    return source.constant->type().toString() + std::string(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    return source.constant->type().toString() +
+           std::string(reinterpret_cast<const char *>(bytes.data()), bytes.size());
   };
-  return text(data) + "|" + text(scales) + "|" + text(zeros) + "|" + std::string(packing.name) + (transposed ? "|t" : "|") +
-         std::to_string(n) + "x" + std::to_string(k);
+  return text(data) + "|" + text(scales) + "|" + text(zeros) + "|" + std::string(packing.name) +
+         (transposed ? "|t" : "|") + std::to_string(n) + "x" + std::to_string(k);
 }
 
 mlir::Value Selector::outer(mlir::Value value) {
@@ -32,11 +34,14 @@ mlir::Value Selector::outer(mlir::Value value) {
 }
 
 Result<uint32_t> Selector::addWeight(WeightRequest request) {
-  auto [entry, isNew] = weightIndex_.try_emplace(request.key(), static_cast<uint32_t>(draft_.weights.size()));
+  auto [entry, isNew] =
+      weightIndex_.try_emplace(request.key(), static_cast<uint32_t>(draft_.weights.size()));
   if (isNew) {
-    std::string name = request.data.initializer.empty() ? "constant" + std::to_string(draft_.weights.size())
-                                                        : request.data.initializer;
-    draft_.manifest.weights.push_back({std::move(name), 0, 0, std::string(request.packing.name), {request.n, request.k}});
+    std::string name = request.data.initializer.empty()
+                           ? "constant" + std::to_string(draft_.weights.size())
+                           : request.data.initializer;
+    draft_.manifest.weights.push_back(
+        {std::move(name), 0, 0, std::string(request.packing.name), {request.n, request.k}});
     draft_.weights.push_back(std::move(request));
   }
   return entry->second;
@@ -64,7 +69,8 @@ kernels::Packing Selector::packingFor(bool table) const {
   case WeightFormat::kInt8:
     return kernels::panelPacking(Element::kQ8, base::DType::kF16);
   case WeightFormat::kInt4:
-    // Tables and heads lose most by 4 bits and are read by row: 8 bits, as is usual for this size of model.
+    // Tables and heads lose most by 4 bits and are read by row: 8 bits, as is usual for this size
+    // of model.
     return table ? kernels::panelPacking(Element::kQ8, base::DType::kF16)
                  : kernels::panelPacking(Element::kQ4, base::DType::kF16, true);
   }
@@ -90,15 +96,19 @@ int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
 
 } // namespace
 
-Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value data, mlir::Value scales, mlir::Value zeros,
-                                             uint64_t n, uint64_t k) const {
+Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value data,
+                                             mlir::Value scales, mlir::Value zeros, uint64_t n,
+                                             uint64_t k) const {
   WeightRequest request;
   request.form = WeightRequest::Form::kBlocks;
   request.bits = static_cast<int>(intOf(op, "bits"));
   request.blockSize = static_cast<uint64_t>(intOf(op, "block_size"));
-  if ((request.bits != 4 && request.bits != 8) || request.blockSize % kernels::kGroup != 0 || k % kernels::kGroup != 0)
-    return unsupported("blocks of " + std::to_string(request.blockSize) + " elements of " + std::to_string(request.bits) +
-                       " bits over K = " + std::to_string(k) + " have no kernel; 4 or 8 bits, blocks that are multiples of 32 and K a multiple of 32 are supported");
+  if ((request.bits != 4 && request.bits != 8) || request.blockSize % kernels::kGroup != 0 ||
+      k % kernels::kGroup != 0)
+    return unsupported("blocks of " + std::to_string(request.blockSize) + " elements of " +
+                       std::to_string(request.bits) + " bits over K = " + std::to_string(k) +
+                       " have no kernel; 4 or 8 bits, blocks that are multiples of 32 and K a "
+                       "multiple of 32 are supported");
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(data));
   PLATEN_ASSIGN_OR_RETURN(request.scales, sourceOf(scales));
   bool hasZeros = zeros && !mlir::isa<mlir::NoneType>(zeros.getType());
@@ -106,8 +116,9 @@ Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value da
     PLATEN_ASSIGN_OR_RETURN(request.zeros, sourceOf(zeros));
   }
   auto scaleType = mlir::cast<mlir::RankedTensorType>(scales.getType()).getElementType();
-  request.packing = kernels::panelPacking(request.bits == 4 ? Element::kQ4 : Element::kQ8,
-                                          scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
+  request.packing =
+      kernels::panelPacking(request.bits == 4 ? Element::kQ4 : Element::kQ8,
+                            scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
   request.n = n;
   request.k = k;
   return request;
@@ -118,8 +129,9 @@ Result<WeightRequest> Selector::matmulRequest(mlir::Operation *matmul) const {
     for (unsigned extra = 4; extra < matmul->getNumOperands(); ++extra)
       if (!mlir::isa<mlir::NoneType>(matmul->getOperand(extra).getType()))
         return unsupported("matmul_nbits with g_idx or bias has no host kernel");
-    return blockRequest(matmul, outer(matmul->getOperand(1)), outer(matmul->getOperand(2)), outer(matmul->getOperand(3)),
-                        static_cast<uint64_t>(intOf(matmul, "N")), static_cast<uint64_t>(intOf(matmul, "K")));
+    return blockRequest(matmul, outer(matmul->getOperand(1)), outer(matmul->getOperand(2)),
+                        outer(matmul->getOperand(3)), static_cast<uint64_t>(intOf(matmul, "N")),
+                        static_cast<uint64_t>(intOf(matmul, "K")));
   }
   mlir::Value weight = outer(matmul->getOperand(1));
   auto [rows, columns] = dims2(weight);
@@ -131,15 +143,18 @@ Result<WeightRequest> Selector::matmulRequest(mlir::Operation *matmul) const {
   while (!weight.getDefiningOp<ir::WeightOp>()) {
     mlir::Operation *op = weight.getDefiningOp();
     if (!isOp(op, "transpose") || !isSwap(op))
-      return unsupported("the weight of a matmul is reshaped; only a transpose of two dimensions is supported");
+      return unsupported(
+          "the weight of a matmul is reshaped; only a transpose of two dimensions is supported");
     request.transposed = !request.transposed;
     weight = op->getOperand(0);
   }
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(weight));
   request.packing = packingFor(isTable(request.data));
   if (request.packing.isQuantized() && request.k % kernels::kGroup != 0)
-    return unsupported("a matmul over K = " + std::to_string(request.k) + " cannot be stored as " +
-                       std::string(weightFormatName(options_.format)) + ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
+    return unsupported(
+        "a matmul over K = " + std::to_string(request.k) + " cannot be stored as " +
+        std::string(weightFormatName(options_.format)) +
+        ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
   return request;
 }
 
@@ -153,11 +168,15 @@ Result<uint32_t> Selector::tableWeight(mlir::Operation *gather) {
   auto [n, k] = dims2(table);
   if (isOp(gather, "gather_block_quantized")) {
     if (intOf(gather, "gather_axis") != 0 || intOf(gather, "quantize_axis") != 1)
-      return unsupported("gather_block_quantized must gather along axis 0 and be quantised along axis 1");
-    if (intOf(gather, "bits") == 4 && mlir::cast<mlir::RankedTensorType>(table.getType()).getElementType().getIntOrFloatBitWidth() == 8)
+      return unsupported(
+          "gather_block_quantized must gather along axis 0 and be quantised along axis 1");
+    if (intOf(gather, "bits") == 4 && mlir::cast<mlir::RankedTensorType>(table.getType())
+                                              .getElementType()
+                                              .getIntOrFloatBitWidth() == 8)
       k *= 2;
     mlir::Value zeros = gather->getNumOperands() > 3 ? outer(gather->getOperand(3)) : mlir::Value();
-    PLATEN_ASSIGN_OR_RETURN(WeightRequest request, blockRequest(gather, table, outer(gather->getOperand(2)), zeros, n, k));
+    PLATEN_ASSIGN_OR_RETURN(WeightRequest request,
+                            blockRequest(gather, table, outer(gather->getOperand(2)), zeros, n, k));
     return addWeight(std::move(request));
   }
   if (intOf(gather, "axis") != 0)
@@ -167,7 +186,8 @@ Result<uint32_t> Selector::tableWeight(mlir::Operation *gather) {
   request.k = k;
   if (mlir::Operation *transpose = definedBy(table, "transpose")) {
     if (!isSwap(transpose))
-      return unsupported("an embedding table is reshaped; only a transpose of two dimensions is supported");
+      return unsupported(
+          "an embedding table is reshaped; only a transpose of two dimensions is supported");
     request.transposed = true;
     table = transpose->getOperand(0);
   }

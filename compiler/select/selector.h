@@ -1,4 +1,5 @@
-// The state of one selection, shared by the files that lower one family of regions each. Internal to this room.
+// The state of one selection, shared by the files that lower one family of regions each. Internal
+// to this room.
 #pragma once
 
 #include "compiler/select/arena.h"
@@ -22,7 +23,8 @@ struct View {
 
 class Selector {
 public:
-  Selector(mlir::ModuleOp module, const SelectOptions &options) : module_(module), options_(options) {}
+  Selector(mlir::ModuleOp module, const SelectOptions &options)
+      : module_(module), options_(options) {}
   base::Result<PlanDraft> run();
 
 private:
@@ -38,12 +40,18 @@ private:
   base::Result<View> viewOf(mlir::Value value) const;
   /// The view as a buffer of its own; kernels that take dense operands need that.
   base::Result<View> denseViewOf(mlir::Value value) const;
-  plan::Extent extentOf(const View &view) const { return draft_.manifest.buffers[view.buffer].extent; }
-  uint64_t rowColumns(const View &view) const { return draft_.manifest.buffers[view.buffer].row_bytes / 4; }
+  plan::Extent extentOf(const View &view) const {
+    return draft_.manifest.buffers[view.buffer].extent;
+  }
+  uint64_t rowColumns(const View &view) const {
+    return draft_.manifest.buffers[view.buffer].row_bytes / 4;
+  }
   /// Adds a launch; `specs` are its variants, ascending, each for steps up to its extent.
-  base::Status addLaunch(std::string name, const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
+  base::Status addLaunch(std::string name,
+                         const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
                          std::vector<plan::Operand> operands);
-  base::Result<uint32_t> kernelOf(const kernels::HostKernelSpec &spec, kernels::HostKernelInfo &info);
+  base::Result<uint32_t> kernelOf(const kernels::HostKernelSpec &spec,
+                                  kernels::HostKernelInfo &info);
   std::string launchName(mlir::Operation &op, llvm::StringRef what) const;
 
   // --- select_weights.cpp
@@ -51,19 +59,22 @@ private:
   static mlir::Value outer(mlir::Value value);
   base::Result<uint32_t> addWeight(WeightRequest request);
   base::Result<WeightSource> sourceOf(mlir::Value value) const;
-  /// The right-hand side of a matmul op, or the table of a gather, in the packing that format and graph ask for.
+  /// The right-hand side of a matmul op, or the table of a gather, in the packing that format and
+  /// graph ask for.
   base::Result<uint32_t> matmulWeight(mlir::Operation *matmul);
   base::Result<uint32_t> tableWeight(mlir::Operation *gather);
   /// A vector or table as f32 rows.
   base::Result<uint32_t> rawWeight(mlir::Value value);
   base::Result<WeightRequest> matmulRequest(mlir::Operation *matmul) const;
-  base::Result<WeightRequest> blockRequest(mlir::Operation *op, mlir::Value data, mlir::Value scales, mlir::Value zeros,
-                                           uint64_t n, uint64_t k) const;
+  base::Result<WeightRequest> blockRequest(mlir::Operation *op, mlir::Value data,
+                                           mlir::Value scales, mlir::Value zeros, uint64_t n,
+                                           uint64_t k) const;
   kernels::Packing packingFor(bool table) const;
   bool isTable(const WeightSource &source) const { return tables_.contains(source.initializer); }
 
   // --- select_matmul.cpp
-  base::Status selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body, mlir::ValueRange yielded);
+  base::Status selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body,
+                            mlir::ValueRange yielded);
   base::Result<plan::Operand> matmulInput(mlir::Value x, const kernels::Packing &packing);
   void findPanelUsers(mlir::func::FuncOp function);
 
@@ -76,12 +87,12 @@ private:
   mlir::ModuleOp module_;
   SelectOptions options_;
   PlanDraft draft_;
-  std::vector<Lifetime> lifetimes_;                  ///< of draft_.manifest.buffers
+  std::vector<Lifetime> lifetimes_; ///< of draft_.manifest.buffers
   llvm::DenseMap<mlir::Value, View> views_;
-  llvm::DenseMap<uint32_t, uint32_t> panels_;        ///< buffer → its quantised panel
-  llvm::DenseSet<mlir::Value> wantPanel_;            ///< values that integer matmuls read
+  llvm::DenseMap<uint32_t, uint32_t> panels_; ///< buffer → its quantised panel
+  llvm::DenseSet<mlir::Value> wantPanel_;     ///< values that integer matmuls read
   llvm::StringMap<uint32_t> kernelIndex_, weightIndex_;
-  llvm::StringSet<> tables_;                         ///< initializers that an embedding reads
+  llvm::StringSet<> tables_; ///< initializers that an embedding reads
 };
 
 } // namespace platen::compiler
