@@ -1,0 +1,86 @@
+// Reads the file, picks its reader, checks what both readers promise, writes the section.
+#include "compiler/tokenizer/tokenizer_section.h"
+
+#include <fstream>
+#include <set>
+
+#include "compiler/tokenizer/tokenizer_model.h"
+#include "runtime/base/utf8.h"
+
+namespace platen::compiler {
+
+using base::Result;
+using base::Status;
+using plan::PieceType;
+
+namespace {
+
+Result<std::string> readFile(const std::filesystem::path &file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error))
+    return base::notFound("there is no such tokenizer file", file.string());
+  if (!std::filesystem::is_regular_file(file, error))
+    return base::ioError("is no regular file; name the tokenizer.model or tokenizer.json itself",
+                         file.string());
+  std::ifstream stream(file, std::ios::binary);
+  std::string contents(static_cast<size_t>(std::filesystem::file_size(file, error)), '\0');
+  if (error || !stream.read(contents.data(), static_cast<std::streamsize>(contents.size())))
+    return base::ioError("cannot be read", file.string());
+  return contents;
+}
+
+bool isBytePiece(std::string_view text) {
+  auto isHex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
+  return text.size() == 6 && text.starts_with("<0x") && isHex(text[3]) && isHex(text[4]) &&
+         text[5] == '>';
+}
+
+} // namespace
+
+Status checkPieces(const TokenizerModel &model, const std::string &name) {
+  std::set<std::string_view> bytes;
+  uint64_t textBytes = 0;
+  for (size_t id = 0; id < model.pieces.size(); ++id) {
+    const TokenizerPiece &piece = model.pieces[id];
+    textBytes += piece.text.size();
+    if (piece.text.empty())
+      return base::corrupt("piece " + std::to_string(id) + " is empty", name);
+    if (!base::isValidUtf8(piece.text))
+      return base::corrupt("piece " + std::to_string(id) + " is no valid UTF-8", name);
+    if (piece.type != PieceType::kByte)
+      continue;
+    if (!isBytePiece(piece.text))
+      return base::corrupt("byte piece " + std::to_string(id) + " is '" + piece.text +
+                               "' instead of '<0x..>'",
+                           name);
+    bytes.insert(piece.text);
+  }
+  if (textBytes > UINT32_MAX || model.pieces.size() > INT32_MAX)
+    return base::unsupported("the vocabulary is larger than 4 GiB of text", name);
+  bool fallback = (model.flags & plan::kByteFallback) != 0;
+  if (fallback && bytes.size() != 256)
+    return base::corrupt("asks for byte fallback and has " + std::to_string(bytes.size()) +
+                             " of 256 byte pieces",
+                         name);
+  if (!fallback && !bytes.empty())
+    return base::corrupt("has byte pieces without byte fallback", name);
+  return Status::ok();
+}
+
+Result<TokenizerSection> buildTokenizerSection(const std::filesystem::path &file) {
+  PLATEN_ASSIGN_OR_RETURN(std::string contents, readFile(file));
+  std::string name = file.string();
+  size_t first = contents.find_first_not_of(" \t\r\n");
+  bool isJson = first != std::string::npos && contents[first] == '{';
+  PLATEN_ASSIGN_OR_RETURN(TokenizerModel model, isJson ? readHuggingFace(contents, name)
+                                                       : readSentencePiece(contents, name));
+  TokenizerSection section;
+  section.bytes = writeTokenizerSection(model);
+  section.kind = plan::kSentencePieceBpeName;
+  section.vocabulary = static_cast<uint32_t>(model.pieces.size());
+  section.bos = model.bos, section.eos = model.eos;
+  section.unknown = model.unknown, section.pad = model.pad;
+  return section;
+}
+
+} // namespace platen::compiler

@@ -1,0 +1,116 @@
+// platen_tokenizer_tool SECTION: encodes and decodes over stdin and stdout, for comparisons with
+// other tokenizers.
+//
+// Requests and answers are little-endian: u32 n, then n units.
+//   'e' n bytes of text -> u32 count, i32 ids         'p' the same, with control pieces in the text
+//   parsed 'd' n i32 ids       -> u32 bytes, text            's' the same, piece by piece through
+//   StreamDecoder 'b' n bytes of text -> u32 8, f64 nanoseconds of one encode() (a benchmark)
+// An error is answered by u32 0xFFFFFFFF and ends the program with its message on stderr. 's' also
+// checks that every piece of output is valid UTF-8.
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+#include "runtime/base/utf8.h"
+#include "runtime/text/tokenizer.h"
+
+namespace {
+
+using platen::base::Result;
+using platen::base::Status;
+using platen::text::Tokenizer;
+
+template <typename T> bool readExactly(T *data, size_t count) {
+  return std::fread(data, sizeof(T), count, stdin) == count;
+}
+
+template <typename T> void answer(const T &values) {
+  auto count = static_cast<uint32_t>(values.size());
+  std::fwrite(&count, sizeof(count), 1, stdout);
+  std::fwrite(values.data(), sizeof(values[0]), values.size(), stdout);
+  std::fflush(stdout);
+}
+
+Result<std::string> decodeByPieces(const Tokenizer &tokenizer, const std::vector<int32_t> &ids) {
+  platen::text::StreamDecoder decoder(tokenizer);
+  std::string all, part;
+  for (size_t i = 0; i <= ids.size(); ++i, part.clear()) {
+    if (i < ids.size())
+      PLATEN_RETURN_IF_ERROR(decoder.push(ids[i], part));
+    else
+      decoder.finish(part);
+    if (!platen::base::isValidUtf8(part))
+      return platen::base::internalError("a part of the stream is no valid UTF-8");
+    all += part;
+  }
+  return all;
+}
+
+Status serveText(const Tokenizer &tokenizer, char verb, const std::string &text) {
+  platen::text::EncodeOptions options;
+  options.parseSpecial = verb == 'p';
+  auto begin = std::chrono::steady_clock::now();
+  PLATEN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.encode(text, options));
+  double ns =
+      std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
+  if (verb == 'b')
+    answer(std::string_view(reinterpret_cast<const char *>(&ns), sizeof(ns)));
+  else
+    answer(ids);
+  return Status::ok();
+}
+
+Status serveIds(const Tokenizer &tokenizer, char verb, const std::vector<int32_t> &ids) {
+  PLATEN_ASSIGN_OR_RETURN(std::string text,
+                          verb == 's' ? decodeByPieces(tokenizer, ids) : tokenizer.decode(ids));
+  answer(text);
+  return Status::ok();
+}
+
+Status serve(const Tokenizer &tokenizer) {
+  char verb;
+  while (readExactly(&verb, 1)) {
+    uint32_t count = 0;
+    if (!readExactly(&count, 1))
+      return platen::base::invalidArgument("the request ends after its verb");
+    bool text = verb == 'e' || verb == 'p' || verb == 'b';
+    std::string bytes(text ? count : 0, '\0');
+    std::vector<int32_t> ids(text ? 0 : count);
+    if (!readExactly(bytes.data(), bytes.size()) || !readExactly(ids.data(), ids.size()))
+      return platen::base::invalidArgument("the request is shorter than it says");
+    PLATEN_RETURN_IF_ERROR(text ? serveText(tokenizer, verb, bytes)
+                                : serveIds(tokenizer, verb, ids));
+  }
+  return Status::ok();
+}
+
+Status run(const char *path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  if (!file)
+    return platen::base::ioError("cannot be read", path);
+  auto begin = std::chrono::steady_clock::now();
+  PLATEN_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::fromSection(std::as_bytes(std::span(bytes))));
+  auto us = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
+                                                                  begin);
+  std::fprintf(stderr, "loaded %d pieces from %zu bytes in %lld us\n", tokenizer->vocabularySize(),
+               bytes.size(), static_cast<long long>(us.count()));
+  return serve(*tokenizer);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s SECTION\n", argv[0]);
+    return 2;
+  }
+  if (Status status = run(argv[1]); !status.isOk()) {
+    uint32_t failed = 0xFFFFFFFF;
+    std::fwrite(&failed, sizeof(failed), 1, stdout);
+    std::fprintf(stderr, "%s\n", status.toString().c_str());
+    return 1;
+  }
+  return 0;
+}
