@@ -18,8 +18,17 @@ using base::StatusCode;
 using nlohmann::json;
 using testing::HasSubstr;
 
+/// A folder of the running test's own: tests run side by side.
+std::filesystem::path folder() {
+  const testing::TestInfo *test = testing::UnitTest::GetInstance()->current_test_info();
+  auto path =
+      std::filesystem::path(testing::TempDir()) / "platen_tokenizer_section_test" / test->name();
+  std::filesystem::create_directories(path);
+  return path;
+}
+
 std::filesystem::path write(const std::string &name, const std::string &contents) {
-  std::filesystem::path path = std::filesystem::path(testing::TempDir()) / name;
+  std::filesystem::path path = folder() / name;
   std::ofstream(path, std::ios::binary) << contents;
   return path;
 }
@@ -66,11 +75,9 @@ TEST(SentencePieceReader, ReadsASmallModelTheSameWayTwice) {
 }
 
 TEST(SentencePieceReader, RefusesFilesThatCannotBeRead) {
-  expectFailure(std::filesystem::path(testing::TempDir()) / "absent.model", StatusCode::kNotFound,
-                "no such");
-  std::filesystem::create_directories(std::filesystem::path(testing::TempDir()) / "folder.model");
-  expectFailure(std::filesystem::path(testing::TempDir()) / "folder.model", StatusCode::kIo,
-                "no regular file");
+  expectFailure(folder() / "absent.model", StatusCode::kNotFound, "no such");
+  std::filesystem::create_directories(folder() / "folder.model");
+  expectFailure(folder() / "folder.model", StatusCode::kIo, "no regular file");
   expectFailure(write("empty.model", ""), StatusCode::kCorrupt, "no pieces");
   expectFailure(write("noise.model", "\xff\xfe garbage"), StatusCode::kCorrupt, "truncated");
 }

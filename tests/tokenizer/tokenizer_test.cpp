@@ -68,7 +68,10 @@ std::string smallJson(bool prefix) {
 }
 
 std::vector<std::byte> buildSection(const std::string &json) {
-  std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "tokenizer_test.json";
+  std::filesystem::path path = std::filesystem::path(testing::TempDir()) /
+                               (std::string("tokenizer_test.") +
+                                testing::UnitTest::GetInstance()->current_test_info()->name() +
+                                ".json"); // tests run side by side
   std::ofstream(path, std::ios::binary) << json;
   auto section = compiler::buildTokenizerSection(path);
   EXPECT_TRUE(section.isOk()) << section.status().toString();
