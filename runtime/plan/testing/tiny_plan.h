@@ -19,7 +19,7 @@ namespace platen::plan::testing {
 
 struct TinyTarget {
   std::string name = "x86-64";
-  std::vector<std::string> features;
+  std::vector<std::string> features{};
 };
 
 struct TinyPlanOptions {
@@ -29,13 +29,13 @@ struct TinyPlanOptions {
                 .step_rows = 8,
                 .step_sequences = 8,
                 .page_tokens = 4};
-  std::vector<uint32_t> eos_tokens;
+  std::vector<uint32_t> eos_tokens{};
   int32_t bos_token = -1;
   bool add_bos = false;
   std::vector<TinyTarget> targets{TinyTarget{}};
   /// With a kind, `tokenizer` becomes the tokenizer's section.
-  std::string tokenizer_kind;
-  std::string tokenizer;
+  std::string tokenizer_kind{};
+  std::string tokenizer{};
   /// Added to the weights section, to make the file larger.
   uint64_t extra_weight_bytes = 0;
 };

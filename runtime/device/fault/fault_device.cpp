@@ -1,0 +1,70 @@
+// Countdown, then failure.
+#include "runtime/device/fault/fault_device.h"
+
+namespace platen::device {
+
+using base::Result;
+using base::Status;
+
+void FaultDevice::failAt(FaultKind kind, uint64_t call) {
+  kind_ = kind;
+  remaining_ = call;
+}
+
+void FaultDevice::heal() {
+  remaining_ = 0;
+  lost_ = Status::ok();
+}
+
+bool FaultDevice::strikes(FaultKind kind) {
+  return remaining_ != 0 && kind == kind_ && --remaining_ == 0;
+}
+
+Status FaultDevice::enter(FaultKind kind, const char *call) {
+  if (lost_.isOk() && strikes(kind))
+    lost_ = {base::StatusCode::kDeviceLost, std::string("injected failure of ") + call};
+  return lost_;
+}
+
+Result<std::unique_ptr<Memory>> FaultDevice::allocate(uint64_t bytes, std::string_view purpose) {
+  if (strikes(FaultKind::kAllocate))
+    return base::resourceExhausted("injected failure of an allocation of " + std::to_string(bytes) +
+                                       " bytes",
+                                   std::string(purpose));
+  return device_->allocate(bytes, purpose);
+}
+
+Result<std::unique_ptr<Memory>> FaultDevice::placeWeights(const plan::Plan &plan) {
+  if (strikes(FaultKind::kPlaceWeights))
+    return base::resourceExhausted("injected failure of placeWeights()");
+  return device_->placeWeights(plan);
+}
+
+Result<std::unique_ptr<Program>> FaultDevice::loadCode(const plan::Plan &plan) {
+  if (strikes(FaultKind::kLoadCode))
+    return base::unsupported("injected failure of loadCode()");
+  return device_->loadCode(plan);
+}
+
+Status FaultDevice::upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) {
+  PLATEN_RETURN_IF_ERROR(enter(FaultKind::kUpload, "upload()"));
+  return device_->upload(memory, offset, bytes);
+}
+
+Result<std::span<const std::byte>> FaultDevice::read(const Memory &memory, uint64_t offset,
+                                                     uint64_t bytes) {
+  PLATEN_RETURN_IF_ERROR(enter(FaultKind::kRead, "read()"));
+  return device_->read(memory, offset, bytes);
+}
+
+Status FaultDevice::launch(const Kernel &kernel, std::span<void *const> operands, int64_t units) {
+  PLATEN_RETURN_IF_ERROR(enter(FaultKind::kLaunch, "launch()"));
+  return device_->launch(kernel, operands, units);
+}
+
+Status FaultDevice::synchronize() {
+  PLATEN_RETURN_IF_ERROR(enter(FaultKind::kSynchronize, "synchronize()"));
+  return device_->synchronize();
+}
+
+} // namespace platen::device

@@ -1,0 +1,90 @@
+// Counters around plain memory.
+#include "runtime/device/null/null_device.h"
+
+#include <cstring>
+
+#include "runtime/base/aligned_buffer.h"
+#include "runtime/base/checked.h"
+
+namespace platen::device {
+namespace {
+
+using base::Result;
+using base::Status;
+
+class NullMemory : public Memory {
+public:
+  explicit NullMemory(base::AlignedBuffer buffer)
+      : Memory(buffer.data(), buffer.size()), buffer_(std::move(buffer)) {}
+
+private:
+  base::AlignedBuffer buffer_;
+};
+
+class NullProgram : public Program {
+public:
+  explicit NullProgram(const plan::Manifest &manifest)
+      : target_(manifest.targets.front().name), kernels_(manifest.kernels) {}
+  std::string_view target() const override { return target_; }
+  Kernel kernel(uint32_t index) const override {
+    return {.entry = nullptr, .scratch_bytes = kernels_[index].scratch_bytes};
+  }
+
+private:
+  std::string target_;
+  std::vector<plan::Kernel> kernels_;
+};
+
+} // namespace
+
+Result<std::unique_ptr<Memory>> NullDevice::allocate(uint64_t bytes, std::string_view purpose) {
+  PLATEN_ASSIGN_OR_RETURN(auto buffer, base::AlignedBuffer::create(bytes, purpose));
+  ++counts_.allocations;
+  counts_.allocated_bytes += bytes;
+  return std::unique_ptr<Memory>(std::make_unique<NullMemory>(std::move(buffer)));
+}
+
+Result<std::unique_ptr<Memory>> NullDevice::placeWeights(const plan::Plan &plan) {
+  auto weights = plan.weights();
+  return std::make_unique<Memory>(const_cast<std::byte *>(weights.data()), weights.size());
+}
+
+Result<std::unique_ptr<Program>> NullDevice::loadCode(const plan::Plan &plan) {
+  if (plan.manifest().targets.empty())
+    return base::unsupported("the plan holds no code at all; compile the model again", plan.path());
+  return std::unique_ptr<Program>(std::make_unique<NullProgram>(plan.manifest()));
+}
+
+Status NullDevice::upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) {
+  if (!base::fitsInside(offset, bytes.size(), memory.bytes()))
+    return base::invalidArgument("upload() beyond the end of the memory");
+  if (!bytes.empty())
+    std::memcpy(memory.at(offset), bytes.data(), bytes.size());
+  ++counts_.uploads;
+  counts_.uploaded_bytes += bytes.size();
+  return Status::ok();
+}
+
+Result<std::span<const std::byte>> NullDevice::read(const Memory &memory, uint64_t offset,
+                                                    uint64_t bytes) {
+  if (!base::fitsInside(offset, bytes, memory.bytes()))
+    return base::invalidArgument("read() beyond the end of the memory");
+  ++counts_.reads;
+  return std::span<const std::byte>(static_cast<const std::byte *>(memory.at(offset)), bytes);
+}
+
+Status NullDevice::launch(const Kernel &, std::span<void *const> operands, int64_t units) {
+  if (operands.size() > plan::kMaxOperands + 1 || units < 0)
+    return base::invalidArgument("launch() with " + std::to_string(operands.size()) +
+                                 " operands and " + std::to_string(units) + " units");
+  counts_.launches += units > 0;
+  counts_.units += static_cast<uint64_t>(units);
+  return Status::ok();
+}
+
+Status NullDevice::synchronize() {
+  ++counts_.synchronizations;
+  return Status::ok();
+}
+
+} // namespace platen::device
