@@ -91,7 +91,7 @@ def write_model(model, folder: Path) -> None:
 
 @contextmanager
 def workspace(output: Path) -> Iterator[Path]:
-    """A folder inside `output` that is gone when the block ends, however it ends; so is `output` if it was not there."""
+    """A folder inside `output`, gone when the block ends, however it ends; so is `output` if it was not there."""
     if output.exists() and not output.is_dir():
         raise SourceError(f"{output}: exists and is not a folder: name another one with --output")
     made = [path for path in (output, *output.parents) if not path.exists()]

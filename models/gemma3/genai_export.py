@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs onnxruntime-genai's model builder on a Gemma 3 checkpoint; arguments are the builder's own (-i, -o, -p, -e, …).
+"""Runs onnxruntime-genai's model builder on a Gemma 3 checkpoint; arguments are its own (-i, -o, -p, -e, …).
 
 Why not `python -m onnxruntime_genai.models.builder`: the builder 0.18 starts only with transformers 5, whose
 configuration keeps one RoPE description per kind of layer, while the builder still reads Gemma 3's from the flat fields

@@ -8,13 +8,14 @@ tokens (the last one may be shorter). Each piece is run on its own from an empty
 0, 1, 2 …; logits at position i predict token i + 1, so that each of the n tokens is predicted exactly once and bos
 never. Perplexity = exp(sum of -ln softmax(logits)[token] / n), log-softmax and sum in f64.
 
-Takes DIR/model.onnx and DIR/tokenizer.model (or --tokenizer FILE); any decoder with the usual past/present inputs, with
-or without position_ids. Needs `onnxruntime`, `sentencepiece` and `numpy`; costs window * vocabulary * 4 bytes at a time.
+Takes DIR/model.onnx and DIR/tokenizer.model (or --tokenizer FILE); any decoder with the usual past inputs, with or
+without position_ids. Needs `onnxruntime`, `sentencepiece` and `numpy`; costs window * vocabulary * 4 bytes at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -23,16 +24,32 @@ import numpy as np
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
 
-def feed_for(session, ids: list[int]) -> dict[str, np.ndarray]:
-    """Inputs of one sequence with an empty cache: ids i64[1, s], mask i64[1, s], caches [1, heads, 0, size]."""
+def named_sizes(folder: Path) -> dict[str, int]:
+    """Sizes that onnxruntime-genai leaves as names in the graph: it writes them beside it. Else empty."""
+    path = folder / "genai_config.json"
+    if not path.is_file():
+        return {}
+    decoder = json.loads(path.read_text())["model"]["decoder"]
+    # Its sliding layers rotate through a cache of fixed size, which is full length from the start.
+    return {"kv_cache_dim": decoder["head_size"],
+            "past_sliding_length": decoder.get("sliding_window", {}).get("window_size", 0)}
+
+
+def feed_for(session, ids: list[int], sizes: dict[str, int] | None = None) -> dict[str, np.ndarray]:
+    """Inputs of one sequence with nothing cached: ids i64[1, s], mask i64[1, s], caches [1, heads, past, size].
+
+    Heads and size are numbers, digits in a string, or names that `sizes` knows; past is 0 unless `sizes` knows it.
+    """
+    sizes = sizes or {}
     count = len(ids)
     feed = {"input_ids": np.array([ids], np.int64), "attention_mask": np.ones((1, count), np.int64)}
     for value in session.get_inputs():
         if value.name == "position_ids":
             feed[value.name] = np.arange(count, dtype=np.int64)[None]
         elif value.name not in feed:
-            _, heads, _, size = value.shape
-            feed[value.name] = np.zeros((1, heads, 0, size), _TYPES[value.type])
+            _, heads, past, size = value.shape
+            shape = (1, int(sizes.get(heads, heads)), sizes.get(past, 0), int(sizes.get(size, size)))
+            feed[value.name] = np.zeros(shape, _TYPES[value.type])
     return feed
 
 
@@ -46,13 +63,14 @@ def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(total)
 
 
-def perplexity(session, ids: list[int], bos: int, window: int, progress=None) -> float:
+def perplexity(session, ids: list[int], bos: int, window: int, sizes: dict[str, int] | None = None,
+               progress=None) -> float:
     """Perplexity of `ids` by the method above."""
     total = 0.0
     for first in range(0, len(ids), window - 1):
         piece = ids[first:first + window - 1]
         # The last token predicts nothing that is counted, so it need not be run.
-        logits = session.run(["logits"], feed_for(session, [bos] + piece[:-1]))[0][0]
+        logits = session.run(["logits"], feed_for(session, [bos] + piece[:-1], sizes))[0][0]
         total += negative_log_likelihood(logits, np.array(piece))
         if progress:
             progress(first + len(piece), len(ids))
@@ -78,7 +96,7 @@ def main() -> int:
         model_file=str(arguments.tokenizer or arguments.folder / "tokenizer.model"))
     session = onnxruntime.InferenceSession(arguments.folder / "model.onnx", providers=["CPUExecutionProvider"])
     ids = tokenizer.encode(arguments.text.read_text(encoding="utf-8"))
-    value = perplexity(session, ids, tokenizer.bos_id(), arguments.window, show)
+    value = perplexity(session, ids, tokenizer.bos_id(), arguments.window, named_sizes(arguments.folder), show)
     print(f"{len(ids)} tokens, window {arguments.window}: perplexity {value:.4f}")
     return 0
 

@@ -94,6 +94,6 @@ def encode_model(pieces: Iterable[Piece], ids: SpecialIds, add_dummy_prefix: boo
     found = {piece.text for piece in pieces if piece.type == PieceType.BYTE}
     missing = [f"<0x{value:02X}>" for value in range(256) if f"<0x{value:02X}>" not in found]
     if missing:
-        raise ValueError(f"tokenizer: byte fallback needs 256 byte pieces, {len(missing)} are missing: {missing[0]} …")
+        raise ValueError(f"tokenizer: byte fallback needs 256 byte pieces, {len(missing)} are missing: {missing[0]}")
     body = b"".join(map(_piece, pieces))
     return body + _trainer_spec(pieces, ids) + _normalizer_spec(add_dummy_prefix)
