@@ -77,7 +77,7 @@ public:
   virtual base::Status upload(Memory &memory, uint64_t offset,
                               std::span<const std::byte> bytes) = 0;
   /// The host's view of `memory`[offset, offset + bytes) after all work enqueued so far: valid
-  /// until the next launch, upload or read on this device, or the end of `memory`.
+  /// until the next launch or upload on this device, or the end of `memory`.
   virtual base::Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                                         uint64_t bytes) = 0;
   /// Enqueues `kernel` over the work units [0, units). `operands` is the kernel ABI's table,

@@ -1,0 +1,238 @@
+// Everything that does not change between steps is computed in create(): memory, operand tables,
+// variants. run() only counts units. Reads of the manifest are unchecked here because Plan::load
+// has checked them.
+#include "runtime/exec/executor.h"
+
+#include <chrono>
+#include <limits>
+#include <string>
+
+#include "runtime/base/checked.h"
+#include "runtime/exec/step_buffer.h"
+
+namespace platen::exec {
+namespace {
+
+using base::Result;
+using base::Status;
+
+// kernel_abi.h: activation buffers have 64 readable bytes behind their last row.
+constexpr uint64_t kArenaSlackBytes = 64;
+constexpr uint64_t kCacheAlignment = 4096;
+
+struct PreparedVariant {
+  int64_t max_extent;
+  device::Kernel kernel;
+  plan::Units units;
+  uint32_t kernel_index;
+};
+
+struct PreparedLaunch {
+  plan::Extent extent;
+  std::vector<PreparedVariant> variants; // never empty
+  std::vector<void *> operands;          // operands[0] is the step
+};
+
+/// T, R and S of one step.
+struct Extents {
+  int64_t tokens, rows, sequences;
+  int64_t operator[](plan::Extent extent) const {
+    switch (extent) {
+    case plan::Extent::kOne:
+      return 1;
+    case plan::Extent::kTokens:
+      return tokens;
+    case plan::Extent::kRows:
+      return rows;
+    case plan::Extent::kSequences:
+      return sequences;
+    }
+    return 0;
+  }
+};
+
+int64_t countUnits(const plan::Units &units, const Extents &extents) {
+  int64_t per = units.per;
+  int64_t blocks = units.extent == plan::Extent::kOne ? 1 : (extents[units.extent] + per - 1) / per;
+  return blocks * static_cast<int64_t>(units.times);
+}
+
+const PreparedVariant &pick(const PreparedLaunch &launch, int64_t extent) {
+  for (const PreparedVariant &variant : launch.variants) {
+    if (extent <= variant.max_extent)
+      return variant;
+  }
+  return launch.variants.back();
+}
+
+uint64_t nowNs() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::steady_clock::now().time_since_epoch())
+                                   .count());
+}
+
+} // namespace
+
+struct Executor::Impl {
+  Impl(const plan::Plan &the_plan, device::Device &the_device)
+      : plan(the_plan), manifest(the_plan.manifest()), device(the_device) {}
+
+  Status allocate(uint32_t page_count);
+  void prepareLaunches();
+  void *address(const plan::Operand &operand) const;
+  Status launchAll(const Extents &extents);
+  Result<std::span<const float>> readRows(uint32_t buffer, int64_t rows);
+
+  const plan::Plan &plan;
+  const plan::Manifest &manifest;
+  device::Device &device;
+  std::unique_ptr<device::Program> program;
+  std::unique_ptr<device::Memory> weights;
+  std::unique_ptr<device::Memory> arena;       // [arena_bytes + slack]
+  std::unique_ptr<device::Memory> step_memory; // PlatenStep and its arrays
+  std::unique_ptr<device::Memory> cache;       // regions of all layers; null without caches
+  std::vector<uint64_t> cache_offsets;         // [caches], bytes into `cache`
+  uint64_t cache_bytes = 0;
+  uint32_t pages = 0;
+  std::unique_ptr<StepBuffer> step;
+  std::vector<PreparedLaunch> launches;
+  bool profiling = false;
+  std::vector<LaunchProfile> profile; // [launches]
+};
+
+Status Executor::Impl::allocate(uint32_t page_count) {
+  pages = page_count;
+  for (const plan::Cache &layer : manifest.caches) {
+    PLATEN_ASSIGN_OR_RETURN(uint64_t region,
+                            base::checkedMul<uint64_t>(plan::pageBytes(manifest.limits, layer),
+                                                       pages, "KV cache bytes"));
+    cache_offsets.push_back(cache_bytes);
+    PLATEN_ASSIGN_OR_RETURN(
+        cache_bytes,
+        base::checkedAdd(cache_bytes, base::alignUp(region, kCacheAlignment), "KV cache bytes"));
+  }
+  if (cache_bytes != 0) {
+    PLATEN_ASSIGN_OR_RETURN(
+        cache,
+        device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
+                                         std::to_string(manifest.caches.size()) + " layers"));
+  }
+  PLATEN_ASSIGN_OR_RETURN(arena,
+                          device.allocate(manifest.arena_bytes + kArenaSlackBytes, "activations"));
+  PLATEN_ASSIGN_OR_RETURN(step_memory,
+                          device.allocate(StepBuffer::maxBytes(manifest.limits), "step inputs"));
+  step = std::make_unique<StepBuffer>(manifest.limits, step_memory->address());
+  return Status::ok();
+}
+
+void *Executor::Impl::address(const plan::Operand &operand) const {
+  switch (operand.kind) {
+  case plan::OperandKind::kBuffer:
+    return arena->at(manifest.buffers[operand.index].arena_offset);
+  case plan::OperandKind::kWeight:
+    return weights->at(manifest.weights[operand.index].offset);
+  case plan::OperandKind::kCache:
+    return cache->at(cache_offsets[operand.index]);
+  }
+  return nullptr;
+}
+
+void Executor::Impl::prepareLaunches() {
+  for (const plan::Launch &launch : manifest.launches) {
+    PreparedLaunch prepared{
+        .extent = launch.extent, .variants = {}, .operands = {step_memory->address()}};
+    for (const plan::Operand &operand : launch.operands)
+      prepared.operands.push_back(address(operand));
+    for (const plan::Variant &variant : launch.variants)
+      prepared.variants.push_back({.max_extent = static_cast<int64_t>(std::min<uint64_t>(
+                                       variant.max_extent, std::numeric_limits<int64_t>::max())),
+                                   .kernel = program->kernel(variant.kernel),
+                                   .units = variant.units,
+                                   .kernel_index = variant.kernel});
+    launches.push_back(std::move(prepared));
+    profile.push_back(
+        {.launch = launch.name, .kernel = manifest.kernels[launch.variants.back().kernel].name});
+  }
+}
+
+Status Executor::Impl::launchAll(const Extents &extents) {
+  for (size_t i = 0; i < launches.size(); ++i) {
+    const PreparedLaunch &launch = launches[i];
+    int64_t extent = extents[launch.extent];
+    if (extent == 0)
+      continue;
+    const PreparedVariant &variant = pick(launch, extent);
+    int64_t units = countUnits(variant.units, extents);
+    uint64_t begin = profiling ? nowNs() : 0;
+    Status status = device.launch(variant.kernel, launch.operands, units);
+    if (profiling && status.isOk())
+      status = device.synchronize();
+    if (!status.isOk())
+      return status.at("launch '" + manifest.launches[i].name + "'");
+    if (profiling) {
+      profile[i].kernel = manifest.kernels[variant.kernel_index].name;
+      profile[i].calls += 1;
+      profile[i].total_ns += nowNs() - begin;
+    }
+  }
+  return Status::ok();
+}
+
+Result<std::span<const float>> Executor::Impl::readRows(uint32_t buffer, int64_t rows) {
+  const plan::Buffer &rows_of = manifest.buffers[buffer];
+  PLATEN_ASSIGN_OR_RETURN(auto bytes, device.read(*arena, rows_of.arena_offset,
+                                                  rows_of.row_bytes * static_cast<uint64_t>(rows)));
+  return std::span<const float>(reinterpret_cast<const float *>(bytes.data()),
+                                bytes.size() / sizeof(float));
+}
+
+Executor::Executor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executor::~Executor() = default;
+
+Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, device::Device &device,
+                                                   const ExecutorOptions &options) {
+  constexpr uint32_t kMaxPages = std::numeric_limits<int32_t>::max(); // page tables hold int32
+  if (!plan.manifest().caches.empty() && (options.pages == 0 || options.pages > kMaxPages))
+    return base::invalidArgument(
+        std::to_string(options.pages) +
+        " KV pages were asked for; at least 1 and fewer than 2^31 are needed");
+  auto impl = std::make_unique<Impl>(plan, device);
+  PLATEN_ASSIGN_OR_RETURN(impl->program, device.loadCode(plan));
+  PLATEN_ASSIGN_OR_RETURN(impl->weights, device.placeWeights(plan));
+  PLATEN_RETURN_IF_ERROR(impl->allocate(options.pages));
+  impl->prepareLaunches();
+  return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+}
+
+Result<StepOutputs> Executor::run(const StepInputs &inputs) {
+  Impl &self = *impl_;
+  PLATEN_RETURN_IF_ERROR(checkInputs(inputs, self.manifest, self.pages));
+  Extents extents{.tokens = static_cast<int64_t>(inputs.token_ids.size()),
+                  .rows = static_cast<int64_t>(inputs.row_tokens.size()),
+                  .sequences = inputs.sequences};
+  PLATEN_RETURN_IF_ERROR(self.device.upload(*self.step_memory, 0, self.step->fill(inputs)));
+  PLATEN_RETURN_IF_ERROR(self.launchAll(extents));
+  StepOutputs outputs;
+  PLATEN_ASSIGN_OR_RETURN(outputs.logits, self.readRows(self.manifest.logits_buffer, extents.rows));
+  if (self.manifest.hidden_buffer >= 0) {
+    PLATEN_ASSIGN_OR_RETURN(
+        outputs.hidden,
+        self.readRows(static_cast<uint32_t>(self.manifest.hidden_buffer), extents.rows));
+  }
+  return outputs;
+}
+
+uint32_t Executor::pages() const { return impl_->pages; }
+uint64_t Executor::arenaBytes() const { return impl_->manifest.arena_bytes; }
+uint64_t Executor::cacheBytes() const { return impl_->cache_bytes; }
+std::string_view Executor::target() const { return impl_->program->target(); }
+
+void Executor::setProfiling(bool on) {
+  impl_->profiling = on;
+  for (LaunchProfile &entry : impl_->profile)
+    entry.calls = entry.total_ns = 0;
+}
+
+std::span<const LaunchProfile> Executor::profile() const { return impl_->profile; }
+
+} // namespace platen::exec
