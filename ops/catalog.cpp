@@ -1,7 +1,66 @@
 // The one list of operators. A row here, a line in ir/ops.td and a folder are all that an operator
 // needs.
+#include "ops/abs/abs.h"
 #include "ops/add/add.h"
+#include "ops/and/and.h"
+#include "ops/cast/cast.h"
+#include "ops/ceil/ceil.h"
+#include "ops/clip/clip.h"
+#include "ops/concat/concat.h"
+#include "ops/constant_of_shape/constant_of_shape.h"
+#include "ops/cos/cos.h"
+#include "ops/div/div.h"
+#include "ops/equal/equal.h"
+#include "ops/erf/erf.h"
+#include "ops/exp/exp.h"
+#include "ops/expand/expand.h"
+#include "ops/flatten/flatten.h"
+#include "ops/floor/floor.h"
+#include "ops/gather/gather.h"
+#include "ops/gather_nd/gather_nd.h"
+#include "ops/gelu/gelu.h"
+#include "ops/greater/greater.h"
+#include "ops/greater_or_equal/greater_or_equal.h"
+#include "ops/is_nan/is_nan.h"
+#include "ops/less/less.h"
+#include "ops/less_or_equal/less_or_equal.h"
+#include "ops/log/log.h"
+#include "ops/log_softmax/log_softmax.h"
+#include "ops/matmul/matmul.h"
+#include "ops/max/max.h"
+#include "ops/min/min.h"
+#include "ops/mul/mul.h"
+#include "ops/neg/neg.h"
+#include "ops/not/not.h"
+#include "ops/or/or.h"
+#include "ops/paged_attention/paged_attention.h"
+#include "ops/pow/pow.h"
+#include "ops/range/range.h"
+#include "ops/reciprocal/reciprocal.h"
+#include "ops/reduce_max/reduce_max.h"
+#include "ops/reduce_mean/reduce_mean.h"
+#include "ops/reduce_min/reduce_min.h"
+#include "ops/reduce_sum/reduce_sum.h"
+#include "ops/relu/relu.h"
+#include "ops/reshape/reshape.h"
 #include "ops/rms_norm/rms_norm.h"
+#include "ops/rope/rope.h"
+#include "ops/select_rows/select_rows.h"
+#include "ops/shape/shape.h"
+#include "ops/sigmoid/sigmoid.h"
+#include "ops/sin/sin.h"
+#include "ops/slice/slice.h"
+#include "ops/softmax/softmax.h"
+#include "ops/split/split.h"
+#include "ops/sqrt/sqrt.h"
+#include "ops/squeeze/squeeze.h"
+#include "ops/sub/sub.h"
+#include "ops/tanh/tanh.h"
+#include "ops/transpose/transpose.h"
+#include "ops/trilu/trilu.h"
+#include "ops/unsqueeze/unsqueeze.h"
+#include "ops/where/where.h"
+#include "ops/xor/xor.h"
 
 #include <unordered_map>
 
@@ -9,8 +68,67 @@ namespace platen::ops {
 
 std::span<const OpSpec *const> catalog() {
   static const OpSpec *const kOps[] = {
+      &kAbs,
       &kAdd,
+      &kAnd,
+      &kCast,
+      &kCeil,
+      &kClip,
+      &kConcat,
+      &kConstantOfShape,
+      &kCos,
+      &kDiv,
+      &kEqual,
+      &kErf,
+      &kExp,
+      &kExpand,
+      &kFlatten,
+      &kFloor,
+      &kGather,
+      &kGatherNd,
+      &kGelu,
+      &kGreater,
+      &kGreaterOrEqual,
+      &kIsNan,
+      &kLess,
+      &kLessOrEqual,
+      &kLog,
+      &kLogSoftmax,
+      &kMatmul,
+      &kMax,
+      &kMin,
+      &kMul,
+      &kNeg,
+      &kNot,
+      &kOr,
+      &kPagedAttention,
+      &kPow,
+      &kRange,
+      &kReciprocal,
+      &kReduceMax,
+      &kReduceMean,
+      &kReduceMin,
+      &kReduceSum,
+      &kRelu,
+      &kReshape,
       &kRmsNorm,
+      &kRope,
+      &kSelectRows,
+      &kShape,
+      &kSigmoid,
+      &kSin,
+      &kSlice,
+      &kSoftmax,
+      &kSplit,
+      &kSqrt,
+      &kSqueeze,
+      &kSub,
+      &kTanh,
+      &kTranspose,
+      &kTrilu,
+      &kUnsqueeze,
+      &kWhere,
+      &kXor,
   };
   return kOps;
 }
@@ -24,6 +142,17 @@ const OpSpec *findOp(std::string_view name) {
   }();
   auto found = kByName.find(name);
   return found == kByName.end() ? nullptr : found->second;
+}
+
+OnnxMatch findOnnx(std::string_view domain, std::string_view opType, int64_t version) {
+  if (domain == "ai.onnx")
+    domain = "";
+  for (const OpSpec *op : catalog())
+    for (const OnnxRow &row : op->onnx)
+      if (row.opType == opType && row.domain == domain && row.minVersion <= version &&
+          version <= row.maxVersion)
+        return {op, &row};
+  return {};
 }
 
 } // namespace platen::ops

@@ -1,27 +1,42 @@
-// Shape rule and reference shared by the elementwise operators: one scalar function, ONNX
-// broadcasting.
+// Shape rules and references shared by the elementwise operators: one scalar function, ONNX
+// broadcasting. Constraint labels are the same in every family: the operators' .md files repeat
+// them.
 #pragma once
 
 #include "ops/op.h"
 
 namespace platen::ops {
 
-/// C1: both operands have one dtype. C2: their shapes broadcast. The result has that dtype and
-/// shape.
-base::Result<std::vector<TensorType>> inferBinary(const InferContext &context);
+using InferResult = base::Result<std::vector<TensorType>>;
+using EvaluateResult = base::Result<std::vector<Tensor>>;
 
-/// The same with a boolean result, for comparisons.
-base::Result<std::vector<TensorType>> inferComparison(const InferContext &context);
+/// C1: both operands have one dtype. C2: their shapes broadcast. C3: the dtype is numeric. The
+/// result has that dtype and shape.
+InferResult inferBinary(const InferContext &context);
+/// C1, C2; any dtype, boolean result: equality.
+InferResult inferEquality(const InferContext &context);
+/// C1, C2, C3; boolean result: order.
+InferResult inferComparison(const InferContext &context);
+/// C1, C2; C3: both are bool; boolean result.
+InferResult inferLogical(const InferContext &context);
+/// One or more operands. C1: one dtype. C2: all broadcast together. C3: the dtype is numeric.
+InferResult inferVariadic(const InferContext &context);
 
-/// One operand; the result has its type.
-base::Result<std::vector<TensorType>> inferUnary(const InferContext &context);
+/// One operand; the result has its type. C1: numeric, resp. float, resp. bool.
+InferResult inferNumericUnary(const InferContext &context);
+InferResult inferFloatUnary(const InferContext &context);
+InferResult inferBoolUnary(const InferContext &context);
 
 /// Applies `floating` to float dtypes (in double, rounded once to the dtype) and `integral` to
-/// integer dtypes (64 bits, wrapped to the dtype). `out` is the result's dtype.
-base::Result<std::vector<Tensor>> mapBinary(Inputs inputs, DType out,
-                                            double (*floating)(double, double),
-                                            int64_t (*integral)(int64_t, int64_t));
-base::Result<std::vector<Tensor>> mapUnary(Inputs inputs, DType out, double (*floating)(double),
-                                           int64_t (*integral)(int64_t));
+/// integer dtypes and bool (64 bits, wrapped to the dtype). `out` is the result's dtype.
+EvaluateResult mapBinary(Inputs inputs, DType out, double (*floating)(double, double),
+                         int64_t (*integral)(int64_t, int64_t));
+/// The same over one or more operands, from left to right.
+EvaluateResult mapVariadic(Inputs inputs, double (*floating)(double, double),
+                           int64_t (*integral)(int64_t, int64_t));
+EvaluateResult mapUnary(Inputs inputs, DType out, double (*floating)(double),
+                        int64_t (*integral)(int64_t));
+/// For operators that inferFloatUnary restricts to floats.
+EvaluateResult mapFloatUnary(Inputs inputs, double (*floating)(double));
 
 } // namespace platen::ops

@@ -29,6 +29,9 @@ Result<OpCall> defaultOnnxMap(const OpSpec &op, const OnnxNode &node) {
   bool variadic = !op.operands.empty() && op.operands.back().variadic;
   while (!variadic && call.operands.size() < op.operands.size())
     call.operands.push_back(OnnxOperand::absent());
+  while (!variadic && call.operands.size() > op.operands.size() &&
+         call.operands.back().kind == OnnxOperand::Kind::kAbsent)
+    call.operands.pop_back();
   for (const AttributeSpec &spec : op.attributes)
     if (auto found = node.attributes.find(spec.name); found != node.attributes.end())
       call.attributes.emplace(spec.name, found->second);
@@ -76,6 +79,18 @@ Status checkPresence(const OpSpec &op, std::span<const TensorType *const> types)
   return Status::ok();
 }
 
+/// A hostile graph may ask for any shape; evaluation refuses what no model's folding needs.
+constexpr int64_t kMaxEvaluatedElements = int64_t{1} << 32;
+
+Status checkSizes(const OpSpec &op, const std::vector<TensorType> &types) {
+  for (const TensorType &type : types)
+    if (type.isStatic() && type.elementCount() > kMaxEvaluatedElements)
+      return base::resourceExhausted("a result would be " + type.toString() +
+                                         ", more than the 2^32 elements that are evaluated",
+                                     std::string(op.name));
+  return Status::ok();
+}
+
 } // namespace
 
 Result<std::vector<TensorType>> inferTypes(const OpSpec &op,
@@ -95,6 +110,7 @@ Result<std::vector<Tensor>> evaluate(const OpSpec &op, Inputs inputs, const Attr
   for (const Tensor *input : inputs)
     types.push_back(input ? &input->type() : nullptr);
   PLATEN_ASSIGN_OR_RETURN(std::vector<TensorType> promised, inferTypes(op, types, inputs, given));
+  PLATEN_RETURN_IF_ERROR(checkSizes(op, promised));
   PLATEN_ASSIGN_OR_RETURN(Attributes attributes, validate(op, inputs.size(), given));
   auto results = op.reference(inputs, attributes);
   if (!results)
@@ -114,6 +130,30 @@ Result<std::vector<Tensor>> evaluate(const OpSpec &op, Inputs inputs, const Attr
                            std::string(op.name));
   }
   return results;
+}
+
+std::optional<Tensor> valueFromTypes(const OpSpec &op, std::span<const TensorType *const> types,
+                                     std::span<const Tensor *const> values,
+                                     const Attributes &given) {
+  if (!op.valueFromTypes)
+    return std::nullopt;
+  auto attributes = validate(op, types.size(), given);
+  if (!attributes)
+    return std::nullopt;
+  return op.valueFromTypes(InferContext{types, values, *attributes});
+}
+
+Result<MappedCall> mapOnnx(const OnnxNode &node) {
+  OnnxMatch match = findOnnx(node.domain, node.opType, node.version);
+  if (!match.op)
+    return base::unsupported("there is no operator for ONNX '" +
+                             (node.domain.empty() ? "" : std::string(node.domain) + ".") +
+                             std::string(node.opType) + "' of opset " +
+                             std::to_string(node.version));
+  auto call = match.row->map ? match.row->map(node) : defaultOnnxMap(*match.op, node);
+  if (!call)
+    return call.status().at(match.op->name);
+  return MappedCall{match.op, std::move(*call)};
 }
 
 } // namespace platen::ops

@@ -78,7 +78,9 @@ struct OnnxOperand {
 struct OpCall {
   std::vector<OnnxOperand> operands;
   Attributes attributes;
-  std::vector<size_t> outputs; ///< result i of the op is the node's output outputs[i]
+  /// Result i of the op is the node's output outputs[i]. An index at or beyond the node's output
+  /// count, or of an output that the node leaves unnamed, means that nobody reads the result.
+  std::vector<size_t> outputs;
 };
 
 /// A row of the importer's table: which ONNX operator this op implements, and how.
@@ -107,6 +109,9 @@ struct OpSpec {
   /// Results from operand values. Called only after infer() accepted the same operands.
   base::Result<std::vector<Tensor>> (*reference)(Inputs, const Attributes &);
   std::vector<OnnxRow> onnx;
+  /// The only result, where the operand types decide it although operands are unknown (`shape` of
+  /// static dimensions); nullopt otherwise. Null for operators of which that is never true.
+  std::optional<Tensor> (*valueFromTypes)(const InferContext &) = nullptr;
 };
 
 /// Checks operand count and presence, attribute names and types; fills in defaults.
@@ -121,8 +126,28 @@ base::Result<std::vector<TensorType>> inferTypes(const OpSpec &op,
 base::Result<std::vector<Tensor>> evaluate(const OpSpec &op, Inputs inputs,
                                            const Attributes &given);
 
+/// The only result, if the operands' types and known values decide it without all being known.
+/// Requires that inferTypes() accepted the same operands.
+std::optional<Tensor> valueFromTypes(const OpSpec &op, std::span<const TensorType *const> types,
+                                     std::span<const Tensor *const> values,
+                                     const Attributes &given);
+
 /// All operators, in catalog order, and one by name (null if there is none).
 std::span<const OpSpec *const> catalog();
 const OpSpec *findOp(std::string_view name);
+
+/// The operator that implements a node, and the row that says how; both null if there is none.
+/// "ai.onnx" and "" are the same domain.
+struct OnnxMatch {
+  const OpSpec *op = nullptr;
+  const OnnxRow *row = nullptr;
+};
+OnnxMatch findOnnx(std::string_view domain, std::string_view opType, int64_t version);
+/// findOnnx and the row's mapping. Unsupported where no row covers the node's type and version.
+struct MappedCall {
+  const OpSpec *op;
+  OpCall call;
+};
+base::Result<MappedCall> mapOnnx(const OnnxNode &node);
 
 } // namespace platen::ops

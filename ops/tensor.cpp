@@ -3,6 +3,7 @@
 #include "ops/tensor.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace platen::ops {
@@ -21,12 +22,7 @@ bool TensorType::isStatic() const {
   return true;
 }
 
-int64_t TensorType::elementCount() const {
-  int64_t count = 1;
-  for (int64_t dim : dims)
-    count *= dim;
-  return count;
-}
+int64_t TensorType::elementCount() const { return productOf(dims); }
 
 std::string TensorType::toString() const {
   std::string text(base::dtypeName(dtype));
@@ -80,6 +76,14 @@ void setNibble(std::byte *bytes, int64_t index, int64_t value) {
   bytes[index / 2] = static_cast<std::byte>(both);
 }
 
+int64_t saturate(double value) {
+  if (std::isnan(value))
+    return 0;
+  if (value >= 0x1p63)
+    return std::numeric_limits<int64_t>::max();
+  return value < -0x1p63 ? std::numeric_limits<int64_t>::min() : static_cast<int64_t>(value);
+}
+
 } // namespace
 
 double Tensor::get(int64_t index) const {
@@ -112,9 +116,11 @@ void Tensor::set(int64_t index, double value) {
   case DType::kBool:
     return setInt(index, value != 0);
   case DType::kU64:
-    return store(bytes_.data(), index, static_cast<uint64_t>(value));
+    return store(bytes_.data(), index,
+                 value > 0x1p63 ? (value < 0x1p64 ? static_cast<uint64_t>(value) : ~uint64_t{0})
+                                : static_cast<uint64_t>(saturate(value)));
   default:
-    return setInt(index, static_cast<int64_t>(value));
+    return setInt(index, saturate(value));
   }
 }
 
@@ -171,6 +177,29 @@ void Tensor::setInt(int64_t index, int64_t value) {
   }
 }
 
+void Tensor::read(int64_t begin, std::span<double> out) const {
+  if (type_.dtype == DType::kF32) {
+    const float *values = as<float>().data() + begin;
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = values[i];
+    return;
+  }
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = get(begin + static_cast<int64_t>(i));
+}
+
+void Tensor::copyFrom(const Tensor &from, int64_t fromIndex, int64_t toIndex, int64_t count) {
+  int64_t bits = base::bitWidth(type_.dtype);
+  if (bits == 4) {
+    for (int64_t i = 0; i < count; ++i)
+      setNibble(bytes_.data(), toIndex + i, nibble(from.bytes_.data(), fromIndex + i));
+    return;
+  }
+  if (count > 0)
+    std::memcpy(bytes_.data() + toIndex * bits / 8, from.bytes_.data() + fromIndex * bits / 8,
+                static_cast<size_t>(count * bits / 8));
+}
+
 std::vector<int64_t> Tensor::toInts() const {
   std::vector<int64_t> values(static_cast<size_t>(elementCount()));
   for (size_t i = 0; i < values.size(); ++i)
@@ -205,18 +234,51 @@ Result<std::vector<int64_t>> broadcastDims(std::span<const int64_t> a, std::span
   return out;
 }
 
-int64_t broadcastIndex(int64_t index, std::span<const int64_t> outDims,
-                       std::span<const int64_t> dims) {
-  int64_t result = 0, stride = 1;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    size_t out = outDims.size() - 1 - i, in = dims.size() - 1 - i;
-    int64_t coordinate = index % outDims[out];
-    index /= outDims[out];
-    if (dims[in] != 1)
-      result += coordinate * stride;
-    stride *= dims[in];
+std::vector<int64_t> broadcastStrides(std::span<const int64_t> dims,
+                                      std::span<const int64_t> outDims) {
+  std::vector<int64_t> own = stridesOf(dims), strides(outDims.size(), 0);
+  size_t lead = outDims.size() - dims.size();
+  for (size_t i = 0; i < dims.size(); ++i)
+    strides[lead + i] = dims[i] == 1 ? 0 : own[i];
+  return strides;
+}
+
+StridedWalk::StridedWalk(std::span<const int64_t> dims, std::vector<std::vector<int64_t>> strides)
+    : dims_(dims.begin(), dims.end()), coordinates_(dims.size(), 0), indices_(strides.size(), 0),
+      strides_(std::move(strides)) {}
+
+void StridedWalk::next() {
+  for (size_t axis = dims_.size(); axis-- > 0;) {
+    for (size_t operand = 0; operand < strides_.size(); ++operand)
+      indices_[operand] += strides_[operand][axis];
+    if (++coordinates_[axis] < dims_[axis])
+      return;
+    for (size_t operand = 0; operand < strides_.size(); ++operand)
+      indices_[operand] -= strides_[operand][axis] * dims_[axis];
+    coordinates_[axis] = 0;
   }
+}
+
+Tensor gatherStrided(const Tensor &x, std::vector<int64_t> dims, std::vector<int64_t> strides,
+                     int64_t offset) {
+  Tensor result(TensorType{x.dtype(), std::move(dims)});
+  StridedWalk walk(result.dims(), {std::move(strides)});
+  for (int64_t i = 0; i < result.elementCount(); ++i, walk.next())
+    result.copyFrom(x, offset + walk.index(0), i, 1);
   return result;
+}
+
+int64_t productOf(std::span<const int64_t> dims) {
+  int64_t product = 1;
+  for (int64_t dim : dims) {
+    if (dim == 0)
+      return 0;
+    if (product == kDynamic || dim == kDynamic)
+      product = kDynamic;
+    else if (__builtin_mul_overflow(product, dim, &product))
+      product = std::numeric_limits<int64_t>::max();
+  }
+  return product;
 }
 
 Result<int64_t> normalizeAxis(int64_t axis, int64_t rank, std::string_view what) {

@@ -28,7 +28,7 @@ struct TensorType {
 
   int64_t rank() const { return static_cast<int64_t>(dims.size()); }
   bool isStatic() const;
-  /// Product of the dimensions; requires isStatic().
+  /// Product of the dimensions, INT64_MAX where that overflows; requires isStatic().
   int64_t elementCount() const;
   /// "f32[?,640]".
   std::string toString() const;
@@ -66,13 +66,19 @@ public:
   }
 
   /// Element `index` (row-major) widened to double, resp. rounded from double to the dtype
-  /// (integers truncate toward zero, bool is != 0). 64-bit integers beyond 2^53 need getInt/setInt.
+  /// (integers truncate toward zero and saturate at 64 bits, NaN becomes 0; bool is != 0). 64-bit
+  /// integers beyond 2^53 need getInt/setInt.
   double get(int64_t index) const;
   void set(int64_t index, double value);
   int64_t getInt(int64_t index) const;
   void setInt(int64_t index, int64_t value);
   /// All elements as int64, for shapes and axes.
   std::vector<int64_t> toInts() const;
+
+  /// Elements [begin, begin + out.size()) widened to double, in one go.
+  void read(int64_t begin, std::span<double> out) const;
+  /// Copies `count` consecutive elements of `from`, which has the same dtype, bit for bit.
+  void copyFrom(const Tensor &from, int64_t fromIndex, int64_t toIndex, int64_t count);
 
 private:
   TensorType type_;
@@ -87,9 +93,34 @@ std::vector<int64_t> stridesOf(std::span<const int64_t> dims);
 base::Result<std::vector<int64_t>> broadcastDims(std::span<const int64_t> a,
                                                  std::span<const int64_t> b);
 
-/// Row-major index into a tensor of `dims` for element `index` of the broadcast result `outDims`.
-int64_t broadcastIndex(int64_t index, std::span<const int64_t> outDims,
-                       std::span<const int64_t> dims);
+/// Strides with which a tensor of `dims` is read under the coordinates of `outDims`, to which it
+/// broadcasts: 0 where it repeats.
+std::vector<int64_t> broadcastStrides(std::span<const int64_t> dims,
+                                      std::span<const int64_t> outDims);
+
+/// Visits the coordinates of `dims` in row-major order and keeps, for each of several operands,
+/// the element index that its strides (one list of dims.size() each) give.
+class StridedWalk {
+public:
+  StridedWalk(std::span<const int64_t> dims, std::vector<std::vector<int64_t>> strides);
+  int64_t index(size_t operand) const { return indices_[operand]; }
+  std::span<const int64_t> coordinates() const { return coordinates_; }
+  void next();
+
+private:
+  std::vector<int64_t> dims_, coordinates_, indices_;
+  std::vector<std::vector<int64_t>> strides_;
+};
+
+/// The tensor of `dims` whose element at coordinates c is x's element offset + c·strides.
+Tensor gatherStrided(const Tensor &x, std::vector<int64_t> dims, std::vector<int64_t> strides,
+                     int64_t offset = 0);
+
+/// Equal, or one of them unknown until the run.
+inline bool mayEqual(int64_t a, int64_t b) { return a == b || a == kDynamic || b == kDynamic; }
+/// Product of dimensions, kDynamic if one of them is (and none before it is 0), INT64_MAX where it
+/// overflows.
+int64_t productOf(std::span<const int64_t> dims);
 
 /// Normalises an axis of [-rank, rank) to [0, rank), or InvalidArgument naming `what`.
 base::Result<int64_t> normalizeAxis(int64_t axis, int64_t rank, std::string_view what);

@@ -52,6 +52,10 @@ Status Interpreter::evaluateCatalogOp(mlir::Operation &op, Known &known) const {
   }
   PLATEN_ASSIGN_OR_RETURN(std::vector<ops::TensorType> results,
                           ops::inferTypes(*spec, types, values, attributes));
+  if (auto value = ops::valueFromTypes(*spec, types, values, attributes)) {
+    known[op.getResult(0)] = Knowledge::of(std::move(*value));
+    return Status::ok();
+  }
   for (auto [result, type] : llvm::zip(op.getResults(), results))
     known[result] = Knowledge{type, nullptr};
   return Status::ok();

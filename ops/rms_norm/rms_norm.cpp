@@ -66,7 +66,9 @@ const OpSpec kRmsNorm{
     .onnx = {{"", "SimplifiedLayerNormalization", 1, std::numeric_limits<int64_t>::max(),
               fromSimplifiedLayerNorm},
              {"com.microsoft", "SimplifiedLayerNormalization", 1,
-              std::numeric_limits<int64_t>::max(), fromSimplifiedLayerNorm}},
+              std::numeric_limits<int64_t>::max(), fromSimplifiedLayerNorm},
+             {"", "RMSNormalization", 23, std::numeric_limits<int64_t>::max(),
+              fromSimplifiedLayerNorm}},
 };
 
 } // namespace platen::ops

@@ -1,0 +1,25 @@
+// See erf.md for the contract; constraint C1 is that of inferFloatUnary.
+#include "ops/erf/erf.h"
+#include "ops/elementwise.h"
+
+#include <cmath>
+
+namespace platen::ops {
+namespace {
+
+EvaluateResult reference(Inputs inputs, const Attributes &) {
+  return mapFloatUnary(inputs, [](double x) { return std::erf(x); });
+}
+
+} // namespace
+
+const OpSpec kErf{
+    .name = "erf",
+    .operands = {{"x"}},
+    .attributes = {},
+    .infer = inferFloatUnary,
+    .reference = reference,
+    .onnx = {{"", "Erf", 9}},
+};
+
+} // namespace platen::ops

@@ -1,0 +1,5 @@
+def Platen_GreaterOp : Platen_Op<"greater"> {
+  let summary = "elementwise I1 > I2, with broadcasting";
+  let arguments = (ins AnyTensor:$a, AnyTensor:$b);
+  let results = (outs AnyTensor:$result);
+}

@@ -1,0 +1,27 @@
+// See mul.md for the contract; the constraints are those of inferBinary.
+#include "ops/mul/mul.h"
+#include "ops/elementwise.h"
+
+namespace platen::ops {
+namespace {
+
+EvaluateResult reference(Inputs inputs, const Attributes &) {
+  return mapBinary(
+      inputs, inputs[0]->dtype(), [](double a, double b) { return a * b; },
+      [](int64_t a, int64_t b) {
+        return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+      });
+}
+
+} // namespace
+
+const OpSpec kMul{
+    .name = "mul",
+    .operands = {{"a"}, {"b"}},
+    .attributes = {},
+    .infer = inferBinary,
+    .reference = reference,
+    .onnx = {{"", "Mul", 7}},
+};
+
+} // namespace platen::ops

@@ -1,0 +1,23 @@
+// See or.md for the contract; the constraints are those of inferLogical.
+#include "ops/or/or.h"
+#include "ops/elementwise.h"
+
+namespace platen::ops {
+namespace {
+
+EvaluateResult reference(Inputs inputs, const Attributes &) {
+  return mapBinary(inputs, DType::kBool, nullptr, [](int64_t a, int64_t b) { return a | b; });
+}
+
+} // namespace
+
+const OpSpec kOr{
+    .name = "or",
+    .operands = {{"a"}, {"b"}},
+    .attributes = {},
+    .infer = inferLogical,
+    .reference = reference,
+    .onnx = {{"", "Or", 7}},
+};
+
+} // namespace platen::ops

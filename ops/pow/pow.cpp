@@ -1,0 +1,60 @@
+// See pow.md. The two dtypes may differ (ONNX Pow-12), so the rule is not that of inferBinary.
+#include "ops/pow/pow.h"
+#include "ops/elementwise.h"
+
+#include <cmath>
+
+namespace platen::ops {
+
+using base::invalidArgument;
+
+namespace {
+
+InferResult infer(const InferContext &context) {
+  const TensorType &a = *context.types[0], &b = *context.types[1];
+  if (a.dtype == DType::kBool || b.dtype == DType::kBool)
+    return invalidArgument("C1: I1 is " + a.toString() + " and I2 is " + b.toString() +
+                           "; both must be numeric");
+  auto dims = broadcastDims(a.dims, b.dims);
+  if (!dims)
+    return invalidArgument("C2: I1 " + a.toString() + " and I2 " + b.toString() +
+                           " do not broadcast: " + std::string(dims.status().message()));
+  return std::vector{TensorType{a.dtype, std::move(*dims)}};
+}
+
+int64_t integerPower(int64_t base, int64_t exponent) {
+  uint64_t result = 1, square = static_cast<uint64_t>(base);
+  for (; exponent > 0; exponent /= 2, square *= square)
+    if (exponent % 2 != 0)
+      result *= square;
+  return static_cast<int64_t>(result);
+}
+
+EvaluateResult reference(Inputs inputs, const Attributes &) {
+  const Tensor &a = *inputs[0], &b = *inputs[1];
+  PLATEN_ASSIGN_OR_RETURN(std::vector<int64_t> dims, broadcastDims(a.dims(), b.dims()));
+  std::vector<Tensor> results;
+  Tensor &y = results.emplace_back(TensorType{a.dtype(), dims});
+  StridedWalk walk(dims, {broadcastStrides(a.dims(), dims), broadcastStrides(b.dims(), dims)});
+  bool integers = !base::isFloat(a.dtype()) && !base::isFloat(b.dtype());
+  for (int64_t i = 0, count = y.elementCount(); i < count; ++i, walk.next()) {
+    if (integers && b.getInt(walk.index(1)) >= 0)
+      y.setInt(i, integerPower(a.getInt(walk.index(0)), b.getInt(walk.index(1))));
+    else
+      y.set(i, std::pow(a.get(walk.index(0)), b.get(walk.index(1))));
+  }
+  return results;
+}
+
+} // namespace
+
+const OpSpec kPow{
+    .name = "pow",
+    .operands = {{"a"}, {"b"}},
+    .attributes = {},
+    .infer = infer,
+    .reference = reference,
+    .onnx = {{"", "Pow", 7}},
+};
+
+} // namespace platen::ops

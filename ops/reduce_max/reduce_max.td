@@ -1,0 +1,6 @@
+def Platen_ReduceMaxOp : Platen_Op<"reduce_max"> {
+  let summary = "maximum over axes";
+  let arguments = (ins AnyTensor:$x, Platen_OptionalTensor:$axes, DefaultValuedAttr<I64Attr, "1">:$keepdims,
+                       DefaultValuedAttr<I64Attr, "0">:$noop_with_empty_axes);
+  let results = (outs AnyTensor:$result);
+}

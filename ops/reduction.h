@@ -1,0 +1,26 @@
+// Shape rule, reference and ONNX mappings shared by the reductions: I1 `x`, I2 `axes` (optional i64
+// vector), attributes `keepdims` and `noop_with_empty_axes`.
+#pragma once
+
+#include "ops/elementwise.h"
+
+namespace platen::ops {
+
+/// The attributes that every reduction has, with ONNX' defaults.
+std::vector<AttributeSpec> reductionAttributes();
+
+/// C1: I1 is numeric (resp. float). C2: I2 is a vector of i64 or i32. C3: every axis lies in
+/// [-rank, rank) and none comes twice. C4: with unknown I2 the rank must be decided, so keepdims
+/// is 1.
+InferResult inferReduction(const InferContext &context);
+InferResult inferFloatReduction(const InferContext &context);
+
+/// Applies `floating` resp. `integral` to the elements that fall together, in row-major order.
+EvaluateResult mapReduction(Inputs inputs, const Attributes &attributes,
+                            double (*floating)(std::span<const double>),
+                            int64_t (*integral)(std::span<const int64_t>));
+
+/// For the opsets in which the axes were an attribute.
+base::Result<OpCall> mapReductionAxesAttribute(const OpSpec &op, const OnnxNode &node);
+
+} // namespace platen::ops

@@ -1,0 +1,25 @@
+// See sqrt.md for the contract; constraint C1 is that of inferFloatUnary.
+#include "ops/sqrt/sqrt.h"
+#include "ops/elementwise.h"
+
+#include <cmath>
+
+namespace platen::ops {
+namespace {
+
+EvaluateResult reference(Inputs inputs, const Attributes &) {
+  return mapFloatUnary(inputs, [](double x) { return std::sqrt(x); });
+}
+
+} // namespace
+
+const OpSpec kSqrt{
+    .name = "sqrt",
+    .operands = {{"x"}},
+    .attributes = {},
+    .infer = inferFloatUnary,
+    .reference = reference,
+    .onnx = {{"", "Sqrt", 6}},
+};
+
+} // namespace platen::ops
