@@ -24,7 +24,10 @@ uint64_t MatmulSpec::columns() const {
 
 std::vector<MatmulVariant> matmulVariants(const Packing &packing) {
   const KernelDescriptor *row = findKernel("matmul", packing.name);
-  return {{1, 1}, {8, 4}, {UINT64_MAX, row ? row->maxRowsPerTile : 4}};
+  const uint32_t most = row != nullptr ? row->maxRowsPerTile : 4;
+  if (most == 4)
+    return {{1, 1}, {UINT64_MAX, most}};
+  return {{1, 1}, {8, 4}, {UINT64_MAX, most}};
 }
 
 MatmulTiling matmulTiling(const MatmulSpec &spec) {
@@ -275,6 +278,10 @@ Result<HostKernelInfo> describe(const EmbedSpec &spec) {
                              "embed");
   if (spec.vocabulary == 0 || spec.width == 0)
     return invalidArgument("vocabulary and width must be positive", "embed");
+  if (spec.packing.isQuantized() && spec.width % kGroup != 0)
+    return invalidArgument("width " + std::to_string(spec.width) +
+                               " is not a multiple of 32, the group of the packing",
+                           "embed");
   HostKernelInfo info;
   info.operands = {weight("table", spec.packing, spec.vocabulary, spec.width),
                    row("y", Role::kOutput, Extent::kTokens, spec.width * 4)};
@@ -289,9 +296,9 @@ Status checkHeads(uint32_t heads, uint32_t kvHeads, uint32_t headDim, base::DTyp
     return invalidArgument(std::to_string(heads) + " heads do not share " +
                                std::to_string(kvHeads) + " kv heads evenly",
                            where);
-  if (headDim == 0 || headDim % 8 != 0 || headDim > 1024)
+  if (headDim == 0 || headDim % 4 != 0 || headDim > 1024)
     return base::unsupported("head size " + std::to_string(headDim) +
-                                 "; multiples of 8 up to 1024 are supported",
+                                 "; multiples of 4 up to 1024 are supported",
                              where);
   if (cache != base::DType::kF32)
     return base::unsupported("a KV cache of " + std::string(base::dtypeName(cache)) + "; use f32",
