@@ -176,12 +176,11 @@ std::optional<ShapeValues::Elements> ShapeValues::ofArithmetic(mlir::Operation &
     return std::nullopt; // a division by zero is reported where it is executed
   Elements elements = (*results)[0].toInts();
   auto dims = (*results)[0].dims();
-  for (size_t i = 0; i < elements.size(); ++i) {
-    auto index = static_cast<int64_t>(i);
-    int64_t a =
-        (*sides[0])[static_cast<size_t>(ops::broadcastIndex(index, dims, tensors[0].dims()))];
-    int64_t b =
-        (*sides[1])[static_cast<size_t>(ops::broadcastIndex(index, dims, tensors[1].dims()))];
+  ops::StridedWalk walk(dims, {ops::broadcastStrides(tensors[0].dims(), dims),
+                               ops::broadcastStrides(tensors[1].dims(), dims)});
+  for (size_t i = 0; i < elements.size(); ++i, walk.next()) {
+    int64_t a = (*sides[0])[static_cast<size_t>(walk.index(0))];
+    int64_t b = (*sides[1])[static_cast<size_t>(walk.index(1))];
     if (isTag(a) || isTag(b))
       elements[i] = newTag(mnemonic(op) != "sub" && isNonNegative(a) && isNonNegative(b));
     else if (isTag(elements[i]))
@@ -197,10 +196,12 @@ std::optional<ShapeValues::Elements> ShapeValues::ofEqual(mlir::Operation &op) {
   const Elements &left = *elementsOf(op.getOperand(0)), &right = *elementsOf(op.getOperand(1));
   auto leftDims = ir::toTensorType(op.getOperand(0).getType())->dims;
   auto rightDims = ir::toTensorType(op.getOperand(1).getType())->dims;
+  ops::StridedWalk walk(type->dims, {ops::broadcastStrides(leftDims, type->dims),
+                                     ops::broadcastStrides(rightDims, type->dims)});
   Elements elements;
-  for (int64_t i = 0, count = type->elementCount(); i < count; ++i) {
-    int64_t a = left[static_cast<size_t>(ops::broadcastIndex(i, type->dims, leftDims))];
-    int64_t b = right[static_cast<size_t>(ops::broadcastIndex(i, type->dims, rightDims))];
+  for (int64_t i = 0, count = type->elementCount(); i < count; ++i, walk.next()) {
+    int64_t a = left[static_cast<size_t>(walk.index(0))];
+    int64_t b = right[static_cast<size_t>(walk.index(1))];
     bool known = a == b || (!isTag(a) && !isTag(b)) || (isNonNegative(a) && !isTag(b) && b < 0) ||
                  (isNonNegative(b) && !isTag(a) && a < 0);
     if (!known)
