@@ -9,6 +9,7 @@
 #include "ops/concat/concat.h"
 #include "ops/constant_of_shape/constant_of_shape.h"
 #include "ops/cos/cos.h"
+#include "ops/dequantize_linear/dequantize_linear.h"
 #include "ops/div/div.h"
 #include "ops/equal/equal.h"
 #include "ops/erf/erf.h"
@@ -17,16 +18,21 @@
 #include "ops/flatten/flatten.h"
 #include "ops/floor/floor.h"
 #include "ops/gather/gather.h"
+#include "ops/gather_block_quantized/gather_block_quantized.h"
 #include "ops/gather_nd/gather_nd.h"
 #include "ops/gelu/gelu.h"
+#include "ops/gemm/gemm.h"
 #include "ops/greater/greater.h"
 #include "ops/greater_or_equal/greater_or_equal.h"
+#include "ops/group_query_attention/group_query_attention.h"
 #include "ops/is_nan/is_nan.h"
+#include "ops/layer_norm/layer_norm.h"
 #include "ops/less/less.h"
 #include "ops/less_or_equal/less_or_equal.h"
 #include "ops/log/log.h"
 #include "ops/log_softmax/log_softmax.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul_nbits/matmul_nbits.h"
 #include "ops/max/max.h"
 #include "ops/min/min.h"
 #include "ops/mul/mul.h"
@@ -45,10 +51,12 @@
 #include "ops/reshape/reshape.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
+#include "ops/rotary_embedding/rotary_embedding.h"
 #include "ops/select_rows/select_rows.h"
 #include "ops/shape/shape.h"
 #include "ops/sigmoid/sigmoid.h"
 #include "ops/sin/sin.h"
+#include "ops/skip_rms_norm/skip_rms_norm.h"
 #include "ops/slice/slice.h"
 #include "ops/softmax/softmax.h"
 #include "ops/split/split.h"
@@ -56,6 +64,7 @@
 #include "ops/squeeze/squeeze.h"
 #include "ops/sub/sub.h"
 #include "ops/tanh/tanh.h"
+#include "ops/top_k/top_k.h"
 #include "ops/transpose/transpose.h"
 #include "ops/trilu/trilu.h"
 #include "ops/unsqueeze/unsqueeze.h"
@@ -77,6 +86,7 @@ std::span<const OpSpec *const> catalog() {
       &kConcat,
       &kConstantOfShape,
       &kCos,
+      &kDequantizeLinear,
       &kDiv,
       &kEqual,
       &kErf,
@@ -85,16 +95,21 @@ std::span<const OpSpec *const> catalog() {
       &kFlatten,
       &kFloor,
       &kGather,
+      &kGatherBlockQuantized,
       &kGatherNd,
       &kGelu,
+      &kGemm,
       &kGreater,
       &kGreaterOrEqual,
+      &kGroupQueryAttention,
       &kIsNan,
+      &kLayerNorm,
       &kLess,
       &kLessOrEqual,
       &kLog,
       &kLogSoftmax,
       &kMatmul,
+      &kMatmulNbits,
       &kMax,
       &kMin,
       &kMul,
@@ -113,10 +128,12 @@ std::span<const OpSpec *const> catalog() {
       &kReshape,
       &kRmsNorm,
       &kRope,
+      &kRotaryEmbedding,
       &kSelectRows,
       &kShape,
       &kSigmoid,
       &kSin,
+      &kSkipRmsNorm,
       &kSlice,
       &kSoftmax,
       &kSplit,
@@ -124,6 +141,7 @@ std::span<const OpSpec *const> catalog() {
       &kSqueeze,
       &kSub,
       &kTanh,
+      &kTopK,
       &kTranspose,
       &kTrilu,
       &kUnsqueeze,
