@@ -61,5 +61,7 @@ function(platen_test name)
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE ${TEST_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES
-    ENVIRONMENT "PLATEN_SHARED=${PLATEN_SHARED};PLATEN_SOURCE_DIR=${CMAKE_SOURCE_DIR};PLATEN_BINARY_DIR=${CMAKE_BINARY_DIR}")
+    # Two properties, because gtest_discover_tests splits a list in one of them.
+    ENVIRONMENT "PLATEN_SHARED=${PLATEN_SHARED}"
+    ENVIRONMENT_MODIFICATION "PLATEN_SOURCE_DIR=set:${CMAKE_SOURCE_DIR}")
 endfunction()
