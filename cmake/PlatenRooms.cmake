@@ -24,6 +24,7 @@ if(PLATEN_TESTS)
 endif()
 
 add_library(platen_options INTERFACE)
+target_compile_definitions(platen_options INTERFACE PLATEN_VERSION="${PROJECT_VERSION}")
 target_compile_options(platen_options INTERFACE -Wall -Wextra -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 sees overlapping copies in std::string concatenation that are not there (GCC bug 105329).

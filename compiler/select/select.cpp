@@ -12,29 +12,6 @@ using base::Result;
 using base::Status;
 using base::unsupported;
 
-std::string_view weightFormatName(WeightFormat format) {
-  switch (format) {
-  case WeightFormat::kF32:
-    return "f32";
-  case WeightFormat::kBF16:
-    return "bf16";
-  case WeightFormat::kInt8:
-    return "int8";
-  case WeightFormat::kInt4:
-    return "int4";
-  }
-  return "?";
-}
-
-Result<WeightFormat> parseWeightFormat(std::string_view name) {
-  for (WeightFormat format :
-       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
-    if (weightFormatName(format) == name)
-      return format;
-  return base::invalidArgument("weight format '" + std::string(name) +
-                               "' is unknown; use f32, bf16, int8 or int4");
-}
-
 namespace {
 
 std::string nodeName(mlir::Operation &op) {
@@ -78,19 +55,12 @@ Result<PlanDraft> Selector::run() {
     return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot "
                                  "be compiled to a plan yet");
   draft_.manifest.limits = options_.limits;
-  step.walk([&](mlir::Operation *op) {
-    if (isOp(op, "gather") || isOp(op, "gather_block_quantized"))
-      if (auto source = sourceOf(outer(op->getOperand(0)));
-          source.isOk() && !source->initializer.empty())
-        tables_.insert(source->initializer);
-  });
   findPanelUsers(step);
   for (mlir::Operation &op : step.getBody().front()) {
     Status status = selectOp(op);
     if (!status.isOk())
       return status.at(nodeName(op));
   }
-  draft_.manifest.model.weight_format = weightFormatName(options_.format);
   planArena(draft_.manifest, lifetimes_);
   return std::move(draft_);
 }

@@ -12,19 +12,11 @@
 
 namespace platen::compiler {
 
-/// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32;
-/// weights that the graph already holds in integer blocks keep them.
-enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
-
-std::string_view weightFormatName(WeightFormat format); ///< "f32", "bf16", "int8", "int4"
-base::Result<WeightFormat> parseWeightFormat(std::string_view name);
-
 struct SelectOptions {
-  WeightFormat format = WeightFormat::kF32;
   plan::Limits limits;
 };
 
-/// `module` holds `func @step` after fusion.
+/// `module` holds `func @step` after fusion, with packings assigned (quantize.h).
 base::Result<PlanDraft> selectKernels(mlir::ModuleOp module, const SelectOptions &options);
 
 } // namespace platen::compiler

@@ -1,7 +1,8 @@
-// Which packing a weight gets, and which bytes it is made from. Equal requests become one weight of
+// Which bytes a weight is made from. Equal requests become one weight of
 // the plan, so that an embedding and the head tied to it, decode and prefill, and all host targets
 // share one copy.
 #include "compiler/fuse/match.h"
+#include "compiler/quantize/quantize.h"
 #include "compiler/select/selector.h"
 #include "ops/ir/adaptor.h"
 
@@ -11,7 +12,6 @@ namespace platen::compiler {
 
 using base::Result;
 using base::unsupported;
-using Element = kernels::Packing::Element;
 
 std::string WeightRequest::key() const {
   auto text = [](const WeightSource &source) {
@@ -60,23 +60,6 @@ Result<WeightSource> Selector::sourceOf(mlir::Value value) const {
   return unsupported("an operand must be a weight of the model, but is computed at run time");
 }
 
-kernels::Packing Selector::packingFor(bool table) const {
-  switch (options_.format) {
-  case WeightFormat::kF32:
-    return kernels::panelPacking(Element::kF32);
-  case WeightFormat::kBF16:
-    return kernels::panelPacking(Element::kBF16);
-  case WeightFormat::kInt8:
-    return kernels::panelPacking(Element::kQ8, base::DType::kF16);
-  case WeightFormat::kInt4:
-    // Tables and heads lose most by 4 bits and are read by row: 8 bits, as is usual for this size
-    // of model.
-    return table ? kernels::panelPacking(Element::kQ8, base::DType::kF16)
-                 : kernels::panelPacking(Element::kQ4, base::DType::kF16, true);
-  }
-  return kernels::panelPacking(Element::kF32);
-}
-
 namespace {
 
 std::array<uint64_t, 2> dims2(mlir::Value value) {
@@ -103,22 +86,12 @@ Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value da
   request.form = WeightRequest::Form::kBlocks;
   request.bits = static_cast<int>(intOf(op, "bits"));
   request.blockSize = static_cast<uint64_t>(intOf(op, "block_size"));
-  if ((request.bits != 4 && request.bits != 8) || request.blockSize % kernels::kGroup != 0 ||
-      k % kernels::kGroup != 0)
-    return unsupported("blocks of " + std::to_string(request.blockSize) + " elements of " +
-                       std::to_string(request.bits) + " bits over K = " + std::to_string(k) +
-                       " have no kernel; 4 or 8 bits, blocks that are multiples of 32 and K a "
-                       "multiple of 32 are supported");
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(data));
   PLATEN_ASSIGN_OR_RETURN(request.scales, sourceOf(scales));
-  bool hasZeros = zeros && !mlir::isa<mlir::NoneType>(zeros.getType());
-  if (hasZeros) {
+  if (zeros && !mlir::isa<mlir::NoneType>(zeros.getType())) {
     PLATEN_ASSIGN_OR_RETURN(request.zeros, sourceOf(zeros));
   }
-  auto scaleType = mlir::cast<mlir::RankedTensorType>(scales.getType()).getElementType();
-  request.packing =
-      kernels::panelPacking(request.bits == 4 ? Element::kQ4 : Element::kQ8,
-                            scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
+  PLATEN_ASSIGN_OR_RETURN(request.packing, packingOf(op));
   request.n = n;
   request.k = k;
   return request;
@@ -149,12 +122,7 @@ Result<WeightRequest> Selector::matmulRequest(mlir::Operation *matmul) const {
     weight = op->getOperand(0);
   }
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(weight));
-  request.packing = packingFor(isTable(request.data));
-  if (request.packing.isQuantized() && request.k % kernels::kGroup != 0)
-    return unsupported(
-        "a matmul over K = " + std::to_string(request.k) + " cannot be stored as " +
-        std::string(weightFormatName(options_.format)) +
-        ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
+  PLATEN_ASSIGN_OR_RETURN(request.packing, packingOf(matmul));
   return request;
 }
 
@@ -192,7 +160,7 @@ Result<uint32_t> Selector::tableWeight(mlir::Operation *gather) {
     table = transpose->getOperand(0);
   }
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(table));
-  request.packing = packingFor(true);
+  PLATEN_ASSIGN_OR_RETURN(request.packing, packingOf(gather));
   return addWeight(std::move(request));
 }
 

@@ -11,7 +11,6 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/ADT/StringSet.h"
 
 namespace platen::compiler {
 
@@ -69,8 +68,6 @@ private:
   base::Result<WeightRequest> blockRequest(mlir::Operation *op, mlir::Value data,
                                            mlir::Value scales, mlir::Value zeros, uint64_t n,
                                            uint64_t k) const;
-  kernels::Packing packingFor(bool table) const;
-  bool isTable(const WeightSource &source) const { return tables_.contains(source.initializer); }
 
   // --- select_matmul.cpp
   base::Status selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body,
@@ -92,7 +89,6 @@ private:
   llvm::DenseMap<uint32_t, uint32_t> panels_; ///< buffer → its quantised panel
   llvm::DenseSet<mlir::Value> wantPanel_;     ///< values that integer matmuls read
   llvm::StringMap<uint32_t> kernelIndex_, weightIndex_;
-  llvm::StringSet<> tables_; ///< initializers that an embedding reads
 };
 
 } // namespace platen::compiler

@@ -1,0 +1,283 @@
+// The compile route, phase by phase. Read kPhases: each phase says what it takes and what it leaves.
+#include "compiler/pipeline.h"
+#include "compiler/emit/host/emit.h"
+#include "compiler/fuse/fuse.h"
+#include "compiler/import/fold.h"
+#include "compiler/import/importer.h"
+#include "compiler/pack/pack.h"
+#include "compiler/select/select.h"
+#include "compiler/serve/serve.h"
+#include "compiler/tokenizer/tokenizer_section.h"
+#include "compiler/write/generation_config.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+namespace platen::compiler {
+
+using base::Result;
+using base::Status;
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, const std::function<void(const Progress &)> &progress)
+      : options_(options), progress_(progress) {
+    context_.loadDialect<ir::PlatenDialect, mlir::func::FuncDialect>();
+  }
+  Result<CompileReport> run();
+
+  Status import();
+  Status fold();
+  Status serve();
+  Status fuse();
+  Status quantize();
+  Status select();
+  Status emit();
+  Status pack();
+  Status write();
+
+private:
+  Status runPasses(const std::function<void(mlir::PassManager &)> &add);
+  Status verifyAndDump(std::string_view phase, size_t index);
+  void report(uint64_t done, uint64_t total) { progress_({phase_, done, total}); }
+  bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
+  Result<std::vector<const kernels::HostTarget *>> targets() const;
+  unsigned threads() const { return options_.threads != 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency()); }
+
+  const CompileOptions &options_;
+  const std::function<void(const Progress &)> &progress_;
+  std::string_view phase_;
+  CompileReport report_;
+
+  mlir::MLIRContext context_;
+  ImportedModel model_;
+  ServeInfo served_;
+  PlanDraft draft_;
+  std::vector<std::pair<const kernels::HostTarget *, CodeBlob>> code_;
+  std::optional<plan::PlanWriter> writer_;
+};
+
+struct Phase {
+  std::string_view name;
+  Status (Compilation::*run)();
+};
+
+constexpr Phase kPhases[] = {
+    // model.onnx → @main over the catalog's ops. Weights become platen.initializer: their bytes stay in their files.
+    {"import", &Compilation::import},
+    // Constants and shape arithmetic are evaluated; what nobody reads disappears.
+    {"fold", &Compilation::fold},
+    // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits for asked rows.
+    {"serve", &Compilation::serve},
+    // What one kernel executes becomes one region: norms, attention, projections, epilogues, embedding, rows.
+    {"fuse", &Compilation::fuse},
+    // Every weight of a matmul gets the packing in which it is stored. Attributes only.
+    {"quantize", &Compilation::quantize},
+    // @step → launches of kernels over buffers, caches and requests for weights; buffers get places in the arena.
+    {"select", &Compilation::select},
+    // Kernels → machine code, once for each target.
+    {"emit", &Compilation::emit},
+    // Weight bytes stream from their files, packed, into the plan's temporary file.
+    {"pack", &Compilation::pack},
+    // Code, tokenizer and manifest follow; the file gets its name.
+    {"write", &Compilation::write},
+};
+
+Result<CompileReport> Compilation::run() {
+  for (size_t index = 0; index < std::size(kPhases); ++index) {
+    const Phase &phase = kPhases[index];
+    if (cancelled())
+      return Status(base::StatusCode::kCancelled, "compilation was cancelled; nothing was written");
+    phase_ = phase.name;
+    report(0, 0);
+    auto start = std::chrono::steady_clock::now();
+    Status status = (this->*phase.run)();
+    if (status.isOk())
+      status = verifyAndDump(phase.name, index);
+    if (!status.isOk())
+      return status.at(options_.model.string() + ": " + std::string(phase.name));
+    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    report_.phases.push_back({std::string(phase.name), seconds.count()});
+    if (options_.stopAfter == phase.name)
+      break;
+  }
+  return std::move(report_);
+}
+
+Status Compilation::import() {
+  PLATEN_ASSIGN_OR_RETURN(model_, importOnnx(options_.model, context_, {}));
+  return Status::ok();
+}
+
+Status Compilation::fold() {
+  return runPasses([](mlir::PassManager &passes) { passes.addPass(createFoldPass()); });
+}
+
+Status Compilation::serve() {
+  constexpr uint64_t kSmallWeight = 16 << 20; // inverse frequencies and cosine tables; never a projection
+  ir::WeightReader reader = weightReader(*model_.module, model_.weights, kSmallWeight);
+  ServeOptions serveOptions;
+  serveOptions.maxContext = options_.limits.context_tokens;
+  PLATEN_ASSIGN_OR_RETURN(served_, convertToServingForm(*model_.module, reader, serveOptions));
+  report_.dialect = served_.dialect;
+  return Status::ok();
+}
+
+Status Compilation::fuse() {
+  return runPasses([](mlir::PassManager &passes) {
+    for (const FusePass &pass : fusePasses())
+      passes.addNestedPass<mlir::func::FuncOp>(createFusePass(pass));
+    passes.addPass(mlir::createCSEPass());
+  });
+}
+
+Status Compilation::quantize() { return assignPackings(*model_.module, options_.weights); }
+
+Status Compilation::select() {
+  PLATEN_ASSIGN_OR_RETURN(draft_, selectKernels(*model_.module, {options_.limits}));
+  draft_.manifest.producer = "platen " PLATEN_VERSION;
+  draft_.manifest.model_name = options_.model.parent_path().filename().string();
+  draft_.manifest.model.hidden = static_cast<uint32_t>(served_.hidden);
+  draft_.manifest.model.weight_format = weightFormatName(options_.weights);
+  PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
+  report_.launches = draft_.manifest.launches.size();
+  report_.kernels = draft_.kernels.size();
+  report_.weights = draft_.weights.size();
+  return Status::ok();
+}
+
+Status Compilation::emit() {
+  PLATEN_ASSIGN_OR_RETURN(auto wanted, targets());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EmitOptions emitOptions;
+    emitOptions.threads = threads();
+    emitOptions.progress = [&](size_t done, size_t total) { report(i * total + done, wanted.size() * total); };
+    PLATEN_ASSIGN_OR_RETURN(CodeBlob blob, emitHostKernels(draft_.kernels, *wanted[i], emitOptions));
+    code_.emplace_back(wanted[i], std::move(blob));
+  }
+  return Status::ok();
+}
+
+Status Compilation::pack() {
+  PLATEN_ASSIGN_OR_RETURN(writer_, plan::PlanWriter::create(options_.output.string()));
+  std::map<std::string, ops::Tensor> computed;
+  for (ComputedWeight &weight : served_.computed)
+    computed.emplace(weight.name, std::move(weight.value));
+  SourceReader reader(*model_.module, *model_.weights, computed);
+  PackOptions packOptions;
+  packOptions.threads = threads();
+  packOptions.progress = [&](uint64_t done, uint64_t total) {
+    report(done, total);
+    return !cancelled();
+  };
+  return packWeights(draft_, reader, *writer_, packOptions);
+}
+
+Status Compilation::write() {
+  plan::Manifest &manifest = draft_.manifest;
+  for (auto &[target, blob] : code_) {
+    plan::CodeTarget code;
+    code.name = target->name;
+    code.features.assign(target->features.begin(), target->features.end());
+    PLATEN_ASSIGN_OR_RETURN(code.section, writer_->beginSection(plan::SectionKind::kCode, "code." + code.name));
+    PLATEN_RETURN_IF_ERROR(writer_->append(std::as_bytes(std::span(blob.bytes))));
+    PLATEN_RETURN_IF_ERROR(writer_->endSection());
+    for (const plan::Kernel &kernel : manifest.kernels) {
+      auto entry = blob.entries.find(kernel.name);
+      if (entry == blob.entries.end())
+        return base::internalError("no code was emitted for kernel " + kernel.name);
+      code.entry_offsets.push_back(entry->second);
+    }
+    manifest.targets.push_back(std::move(code));
+  }
+  std::filesystem::path tokenizer = options_.tokenizer;
+  for (const char *name : {"tokenizer.model", "tokenizer.json"})
+    if (tokenizer.empty() && std::filesystem::exists(options_.model.parent_path() / name))
+      tokenizer = options_.model.parent_path() / name;
+  if (!tokenizer.empty() && !options_.withoutTokenizer) {
+    PLATEN_ASSIGN_OR_RETURN(TokenizerSection section, buildTokenizerSection(tokenizer));
+    manifest.tokenizer.kind = section.kind;
+    PLATEN_ASSIGN_OR_RETURN(manifest.tokenizer.section, writer_->beginSection(plan::SectionKind::kTokenizer, "tokenizer"));
+    PLATEN_RETURN_IF_ERROR(writer_->append(section.bytes));
+    PLATEN_RETURN_IF_ERROR(writer_->endSection());
+  }
+  PLATEN_RETURN_IF_ERROR(writer_->finish(std::move(manifest)));
+  report_.planBytes = std::filesystem::file_size(options_.output);
+  return Status::ok();
+}
+
+Status Compilation::runPasses(const std::function<void(mlir::PassManager &)> &add) {
+  std::string diagnostics;
+  mlir::ScopedDiagnosticHandler handler(&context_, [&](mlir::Diagnostic &diagnostic) {
+    diagnostics += diagnostic.str() + "\n";
+    return mlir::success();
+  });
+  mlir::PassManager passes(&context_);
+  passes.enableVerifier(true);
+  add(passes);
+  if (mlir::failed(passes.run(*model_.module)))
+    return base::internalError("a pass failed: " + diagnostics);
+  return Status::ok();
+}
+
+Status Compilation::verifyAndDump(std::string_view phase, size_t index) {
+  if (!model_.module)
+    return Status::ok();
+  if (mlir::failed(mlir::verify(*model_.module)))
+    return base::internalError("the module does not verify after this phase");
+  if (options_.dump.empty() || index >= 5) // selection and what follows do not change the IR
+    return Status::ok();
+  std::filesystem::create_directories(options_.dump);
+  std::string path = (options_.dump / (std::to_string(index) + "." + std::string(phase) + ".mlir")).string();
+  std::error_code error;
+  llvm::raw_fd_ostream stream(path, error);
+  if (error)
+    return base::ioError("cannot write the dump: " + error.message(), path);
+  model_.module->print(stream, mlir::OpPrintingFlags().enableDebugInfo(false));
+  return Status::ok();
+}
+
+Result<std::vector<const kernels::HostTarget *>> Compilation::targets() const {
+  std::vector<const kernels::HostTarget *> wanted;
+  std::string known;
+  for (const kernels::HostTarget &target : kernels::kHostTargets) {
+    known += (known.empty() ? "" : ", ") + std::string(target.name);
+    if (options_.targets.empty())
+      wanted.push_back(&target);
+  }
+  for (const std::string &name : options_.targets) {
+    auto found = std::find_if(kernels::kHostTargets.begin(), kernels::kHostTargets.end(),
+                              [&](const kernels::HostTarget &target) { return target.name == name; });
+    if (found == kernels::kHostTargets.end())
+      return base::invalidArgument("target '" + name + "' is unknown; there are " + known);
+    wanted.push_back(&*found);
+  }
+  return wanted;
+}
+
+} // namespace
+
+std::vector<std::string_view> phaseNames() {
+  std::vector<std::string_view> names;
+  for (const Phase &phase : kPhases)
+    names.push_back(phase.name);
+  return names;
+}
+
+Result<CompileReport> compile(const CompileOptions &options, const std::function<void(const Progress &)> &progress) {
+  std::vector<std::string_view> names = phaseNames();
+  if (!options.stopAfter.empty() && std::find(names.begin(), names.end(), options.stopAfter) == names.end())
+    return base::invalidArgument("there is no phase '" + options.stopAfter + "'");
+  return Compilation(options, progress).run();
+}
+
+} // namespace platen::compiler

@@ -1,0 +1,61 @@
+// The whole compile route: an ONNX file becomes a plan file.
+//
+// Not thread-safe per call; several compilations in one process are independent. Memory: the IR plus what the largest
+// tensor needs; weight bytes are mapped and streamed. Deterministic: equal inputs and options give equal bytes.
+#pragma once
+
+#include "compiler/quantize/quantize.h"
+#include "runtime/plan/plan.h"
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace platen::compiler {
+
+struct CompileOptions {
+  std::filesystem::path model;  ///< model.onnx
+  std::filesystem::path output; ///< model.plan; written to a temporary file and renamed at the end
+  WeightFormat weights = WeightFormat::kF32;
+  /// Code is generated for these, best first; names of kernels::kHostTargets. Empty: all.
+  std::vector<std::string> targets;
+  /// tokenizer.model or tokenizer.json; empty: the one beside the model, if there is one.
+  std::filesystem::path tokenizer;
+  bool withoutTokenizer = false;
+  plan::Limits limits{4096, 512, 32, 16, 16};
+  unsigned threads = 0; ///< 0: one a core
+  /// A phase's name (see phaseNames()): stop after it, writing no plan.
+  std::string stopAfter;
+  /// Folder into which the IR is written after each phase that changes it, as <n>.<phase>.mlir.
+  std::filesystem::path dump;
+  /// Checked between steps; once true, compilation ends with kCancelled and leaves nothing behind.
+  const std::atomic<bool> *cancelled = nullptr;
+};
+
+/// One phase done or going on, for progress display. `total` 0: no count.
+struct Progress {
+  std::string_view phase;
+  uint64_t done = 0, total = 0;
+};
+
+struct PhaseReport {
+  std::string name;
+  double seconds = 0;
+};
+
+struct CompileReport {
+  std::vector<PhaseReport> phases;
+  std::string dialect; ///< of the decoder, as serve recognised it
+  size_t launches = 0, kernels = 0, weights = 0;
+  uint64_t planBytes = 0;
+};
+
+/// Names of the phases, in order.
+std::vector<std::string_view> phaseNames();
+
+base::Result<CompileReport> compile(const CompileOptions &options, const std::function<void(const Progress &)> &progress);
+
+} // namespace platen::compiler

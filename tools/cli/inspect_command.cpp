@@ -1,0 +1,128 @@
+// `platen inspect model.plan`: what a plan holds, and that its hashes hold.
+#include "runtime/plan/reader.h"
+#include "tools/cli/commands.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <map>
+
+namespace platen::cli {
+
+namespace {
+
+using plan::Manifest;
+
+const char *extentName(plan::Extent extent) {
+  constexpr const char *kNames[] = {"one", "tokens", "rows", "sequences"};
+  return kNames[static_cast<int>(extent)];
+}
+
+uint64_t cacheBytesPerToken(const Manifest &manifest) {
+  uint64_t bytes = 0;
+  for (const plan::Cache &cache : manifest.caches)
+    bytes += plan::pageBytes(manifest.limits, cache) / manifest.limits.page_tokens;
+  return bytes;
+}
+
+std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &manifest) {
+  std::map<std::string, std::pair<size_t, uint64_t>> byPacking;
+  for (const plan::Weight &weight : manifest.weights) {
+    auto &[count, bytes] = byPacking[weight.packing];
+    ++count;
+    bytes += weight.bytes;
+  }
+  return byPacking;
+}
+
+void printSummary(const Manifest &manifest) {
+  fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n", manifest.producer,
+             manifest.model_name, manifest.model.layers, manifest.model.hidden, manifest.model.vocabulary,
+             manifest.model.weight_format);
+  const plan::Limits &limits = manifest.limits;
+  fmt::print("limits      {} tokens of context; a step: {} tokens, {} rows, {} sequences; {} tokens a page\n",
+             limits.context_tokens, limits.step_tokens, limits.step_rows, limits.step_sequences, limits.page_tokens);
+  fmt::print("memory      {:.1f} MB activations, {} bytes of KV cache a token\n",
+             static_cast<double>(manifest.arena_bytes) / 1e6, cacheBytesPerToken(manifest));
+  fmt::print("tokens      bos {}{}, eos {}, tokenizer {}\n", manifest.model.bos_token,
+             manifest.model.add_bos ? " (added)" : "", fmt::join(manifest.model.eos_tokens, " "),
+             manifest.tokenizer.kind.empty() ? "none" : manifest.tokenizer.kind);
+  for (const plan::Section &section : manifest.sections)
+    fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name, section.bytes, section.offset,
+               section.xxh3);
+  for (const plan::CodeTarget &target : manifest.targets)
+    fmt::print("target      {}: {} kernels, needs {}\n", target.name, target.entry_offsets.size(),
+               fmt::join(target.features, " "));
+  for (const auto &[packing, use] : packings(manifest))
+    fmt::print("weights     {:<22} {:>4} of {:>13} bytes\n", packing, use.first, use.second);
+}
+
+void printLaunches(const Manifest &manifest) {
+  for (const plan::Launch &launch : manifest.launches) {
+    fmt::print("launch      {} over {}\n", launch.name, extentName(launch.extent));
+    for (const plan::Variant &variant : launch.variants) {
+      std::string upTo = variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
+      fmt::print("              {:<7} {}\n", upTo, manifest.kernels[variant.kernel].name);
+    }
+  }
+}
+
+nlohmann::json toJson(const Manifest &manifest) {
+  nlohmann::json json{{"producer", manifest.producer},
+                      {"model", manifest.model_name},
+                      {"weight_format", manifest.model.weight_format},
+                      {"layers", manifest.model.layers},
+                      {"hidden", manifest.model.hidden},
+                      {"vocabulary", manifest.model.vocabulary},
+                      {"tokenizer", manifest.tokenizer.kind},
+                      {"arena_bytes", manifest.arena_bytes},
+                      {"cache_bytes_per_token", cacheBytesPerToken(manifest)}};
+  json["limits"] = {{"context_tokens", manifest.limits.context_tokens},
+                    {"step_tokens", manifest.limits.step_tokens},
+                    {"step_rows", manifest.limits.step_rows},
+                    {"step_sequences", manifest.limits.step_sequences},
+                    {"page_tokens", manifest.limits.page_tokens}};
+  for (const plan::Section &section : manifest.sections)
+    json["sections"].push_back({{"name", section.name}, {"bytes", section.bytes}, {"offset", section.offset}});
+  for (const plan::CodeTarget &target : manifest.targets)
+    json["targets"].push_back({{"name", target.name}, {"features", target.features}});
+  for (const auto &[packing, use] : packings(manifest))
+    json["weights"][packing] = {{"count", use.first}, {"bytes", use.second}};
+  for (const plan::Kernel &kernel : manifest.kernels)
+    json["kernels"].push_back(kernel.name);
+  for (const plan::Launch &launch : manifest.launches)
+    json["launches"].push_back(launch.name);
+  return json;
+}
+
+} // namespace
+
+void addInspectCommand(CLI::App &app, int &exitCode) {
+  struct Arguments {
+    std::string plan;
+    bool json = false, launches = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App *command = app.add_subcommand("inspect", "Print what a plan file holds");
+  command->add_option("plan", arguments->plan, "model.plan")->required();
+  command->add_flag("--launches", arguments->launches, "Also every launch with its kernels");
+  command->add_flag("--json", arguments->json, "Machine-readable");
+  command->callback([arguments, &exitCode] {
+    auto loaded = plan::Plan::load(arguments->plan, {});
+    if (!loaded) {
+      exitCode = reportFailure(loaded.status(), arguments->json);
+      return;
+    }
+    const Manifest &manifest = loaded->manifest();
+    if (arguments->json) {
+      fmt::print("{}\n", toJson(manifest).dump(1));
+      return;
+    }
+    printSummary(manifest);
+    if (arguments->launches)
+      printLaunches(manifest);
+  });
+}
+
+} // namespace platen::cli
