@@ -53,6 +53,11 @@ Result<Chain> followChain(mlir::Value value) {
   return chain;
 }
 
+int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
+  auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name);
+  return attribute ? attribute.getInt() : 0;
+}
+
 double floatOf(mlir::Operation *op, llvm::StringRef name) {
   auto attribute = op->getAttrOfType<mlir::FloatAttr>(name);
   return attribute ? attribute.getValueAsDouble() : 0;
@@ -122,8 +127,7 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   spec.headDim = finishSpec.headDim;
   spec.scale = static_cast<float>(floatOf(attention, "scale") * k.scale);
   spec.softcap = static_cast<float>(floatOf(attention, "softcap"));
-  spec.window =
-      static_cast<uint32_t>(attention->getAttrOfType<mlir::IntegerAttr>("window").getInt());
+  spec.window = static_cast<uint32_t>(intOf(attention, "window"));
   spec.pageTokens = finishSpec.pageTokens;
   mlir::Value sinks = attention->getNumOperands() > 5 ? attention->getOperand(5) : mlir::Value();
   spec.sinks = sinks && !mlir::isa<mlir::NoneType>(sinks.getType());

@@ -69,7 +69,9 @@ std::array<uint64_t, 2> dims2(mlir::Value value) {
 
 bool isSwap(mlir::Operation *transpose) {
   auto perm = transpose->getAttrOfType<mlir::DenseI64ArrayAttr>("perm");
-  return perm && perm.asArrayRef() == llvm::ArrayRef<int64_t>{1, 0};
+  if (!perm || perm.empty()) // reverses the dimensions
+    return mlir::cast<mlir::RankedTensorType>(transpose->getResult(0).getType()).getRank() == 2;
+  return perm.asArrayRef() == llvm::ArrayRef<int64_t>{1, 0};
 }
 
 int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
