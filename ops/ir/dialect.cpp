@@ -11,8 +11,9 @@ namespace platen::ir {
 void PlatenDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
-#include "ops/ir/ops.cpp.inc"
+#include "ops/ir/structure.cpp.inc"
       >();
+  registerOperators();
 }
 
 mlir::Operation *PlatenDialect::materializeConstant(mlir::OpBuilder &builder, mlir::Attribute value,
@@ -38,4 +39,4 @@ llvm::LogicalResult FusedOp::verify() {
 } // namespace platen::ir
 
 #define GET_OP_CLASSES
-#include "ops/ir/ops.cpp.inc"
+#include "ops/ir/structure.cpp.inc"

@@ -1,4 +1,6 @@
-// The MLIR dialect `platen`: see ARCHITECTURE.md, "The intermediate representation".
+// The MLIR dialect `platen` and its structural ops: see ARCHITECTURE.md, "The intermediate representation".
+// Classes of catalog operators stand in operators.h, which is slow to compile; ops are created by createOp (adaptor.h) and
+// recognised by name.
 #pragma once
 
 #include "ops/ir/adaptor.h"
@@ -15,4 +17,4 @@
 
 #include "ops/ir/dialect.h.inc"
 #define GET_OP_CLASSES
-#include "ops/ir/ops.h.inc"
+#include "ops/ir/structure.h.inc"

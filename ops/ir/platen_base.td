@@ -15,6 +15,10 @@ def Platen_Dialect : Dialect {
   let hasConstantMaterializer = 1;
   // Attributes stay in the op's dictionary, so that the adaptor reads those of every op alike.
   let usePropertiesForAttributes = 0;
+  let extraClassDeclaration = [{
+    /// Adds every operator of the catalog; initialize() calls it.
+    void registerOperators();
+  }];
 }
 
 // An operand that may be platen.absent.
