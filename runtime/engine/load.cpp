@@ -1,0 +1,183 @@
+// Puts an engine together from a plan file: mapping, tokenizer, device, executor, page budget.
+#include "runtime/device/host/host_device.h"
+#include "runtime/engine/parts.h"
+#include "runtime/text/tokenizer.h"
+
+#include <algorithm>
+
+namespace platen::engine {
+namespace {
+
+using base::invalidArgument;
+using base::Result;
+using base::Status;
+
+constexpr uint64_t kDefaultKvBytes = uint64_t{1} << 30;
+
+/// Keeps alive, in the order of dependence, what a plan's executor needs.
+class PlanExecutor : public StepExecutor {
+public:
+  PlanExecutor(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<device::HostDevice> device,
+               std::unique_ptr<exec::Executor> executor)
+      : plan_(std::move(plan)), device_(std::move(device)), executor_(std::move(executor)) {}
+
+  Result<std::span<const float>> run(const exec::StepInputs &inputs) override {
+    PLATEN_ASSIGN_OR_RETURN(exec::StepOutputs outputs, executor_->run(inputs));
+    return outputs.logits;
+  }
+
+private:
+  std::shared_ptr<const plan::Plan> plan_;
+  std::unique_ptr<device::HostDevice> device_;
+  std::unique_ptr<exec::Executor> executor_;
+};
+
+class PlanDecoder : public TextDecoder {
+public:
+  explicit PlanDecoder(const text::Tokenizer &tokenizer) : decoder_(tokenizer) {}
+  void push(int32_t token, std::string &text) override {
+    // Fails for a token that the model has and the tokenizer lacks (padded vocabularies): it has no
+    // text.
+    (void)decoder_.push(token, text);
+  }
+  void finish(std::string &text) override { decoder_.finish(text); }
+
+private:
+  text::StreamDecoder decoder_;
+};
+
+class PlanText : public TextCodec {
+public:
+  PlanText(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<text::Tokenizer> tokenizer)
+      : plan_(std::move(plan)), tokenizer_(std::move(tokenizer)) {}
+  Result<std::vector<int32_t>> encode(std::string_view text, bool add_bos,
+                                      bool parse_special) const override {
+    text::EncodeOptions options;
+    options.addBos = add_bos;
+    options.parseSpecial = parse_special;
+    return tokenizer_->encode(text, options);
+  }
+  Result<std::string> decode(std::span<const int32_t> tokens) const override {
+    return tokenizer_->decode(tokens);
+  }
+  std::unique_ptr<TextDecoder> decoder() const override {
+    return std::make_unique<PlanDecoder>(*tokenizer_);
+  }
+
+private:
+  std::shared_ptr<const plan::Plan> plan_; // whose section the tokenizer reads
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+};
+
+// An option that may lower a limit of the plan.
+Result<int64_t> limitFrom(const char *name, int64_t option, int64_t limit) {
+  if (option < 0 || option > limit)
+    return invalidArgument(std::string(name) + " is " + std::to_string(option) +
+                           ", this plan allows 1 to " + std::to_string(limit) + " (0: its limit)");
+  return option == 0 ? limit : option;
+}
+
+Result<schedule::Limits> chooseLimits(const plan::Limits &plan, const EngineOptions &options) {
+  schedule::Limits limits;
+  limits.page_tokens = plan.page_tokens;
+  limits.step_rows = plan.step_rows;
+  PLATEN_ASSIGN_OR_RETURN(limits.context_tokens,
+                          limitFrom("context_tokens", options.context_tokens, plan.context_tokens));
+  PLATEN_ASSIGN_OR_RETURN(limits.step_tokens,
+                          limitFrom("step_tokens", options.step_tokens, plan.step_tokens));
+  int64_t most = std::min({int64_t{plan.step_sequences}, limits.step_rows, limits.step_tokens});
+  PLATEN_ASSIGN_OR_RETURN(limits.max_sequences,
+                          limitFrom("max_sequences", options.max_sequences, most));
+  return limits;
+}
+
+/// `page_bytes` is 0 for plans without a cache.
+Result<int64_t> choosePages(const schedule::Limits &limits, uint64_t page_bytes,
+                            const EngineOptions &options) {
+  int64_t context_pages = cache::pagesFor(limits.context_tokens, limits.page_tokens);
+  int64_t useful = context_pages * limits.max_sequences;
+  if (options.kv_pages < 0 || options.kv_pages > INT32_MAX)
+    return invalidArgument("kv_pages is " + std::to_string(options.kv_pages) +
+                           ", it must be between 1 and " + std::to_string(INT32_MAX) +
+                           ", or 0 for as many as kv_bytes allows");
+  if (options.kv_pages > 0)
+    return options.kv_pages;
+  if (page_bytes == 0)
+    return useful;
+  uint64_t budget = options.kv_bytes == 0 ? kDefaultKvBytes : options.kv_bytes;
+  if (budget < page_bytes)
+    return invalidArgument("kv_bytes is " + std::to_string(budget) + ", one KV page takes " +
+                           std::to_string(page_bytes) + " bytes");
+  uint64_t affordable = budget / page_bytes;
+  if (affordable >= static_cast<uint64_t>(useful))
+    return useful;
+  return static_cast<int64_t>(affordable);
+}
+
+ModelInfo describe(const plan::Manifest &manifest, const schedule::Limits &limits,
+                   uint64_t page_bytes) {
+  ModelInfo model;
+  model.name = manifest.model_name;
+  model.weight_format = manifest.model.weight_format;
+  model.vocabulary = manifest.model.vocabulary;
+  model.context_tokens = limits.context_tokens;
+  model.step_tokens = limits.step_tokens;
+  model.max_sequences = limits.max_sequences;
+  model.page_tokens = limits.page_tokens;
+  model.kv_pages = limits.total_pages;
+  model.kv_page_bytes = page_bytes;
+  model.eos_tokens.assign(manifest.model.eos_tokens.begin(), manifest.model.eos_tokens.end());
+  return model;
+}
+
+Result<std::unique_ptr<TextCodec>> openTokenizer(const std::shared_ptr<const plan::Plan> &plan) {
+  if (plan->manifest().tokenizer.kind.empty())
+    return std::unique_ptr<TextCodec>();
+  PLATEN_ASSIGN_OR_RETURN(auto tokenizer, text::Tokenizer::fromSection(plan->tokenizer()));
+  return std::unique_ptr<TextCodec>(std::make_unique<PlanText>(plan, std::move(tokenizer)));
+}
+
+Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &options) {
+  PLATEN_ASSIGN_OR_RETURN(plan::Plan loaded, plan::Plan::load(plan_path));
+  auto plan = std::make_shared<const plan::Plan>(std::move(loaded));
+  const plan::Manifest &manifest = plan->manifest();
+  EngineParts parts;
+  PLATEN_ASSIGN_OR_RETURN(parts.limits, chooseLimits(manifest.limits, options));
+  uint64_t page_bytes = 0;
+  for (const plan::Cache &cache : manifest.caches)
+    page_bytes += plan::pageBytes(manifest.limits, cache);
+  PLATEN_ASSIGN_OR_RETURN(parts.limits.total_pages, choosePages(parts.limits, page_bytes, options));
+  PLATEN_RETURN_IF_ERROR(schedule::validate(parts.limits));
+  PLATEN_ASSIGN_OR_RETURN(parts.text, openTokenizer(plan));
+  device::HostOptions host;
+  host.threads = options.threads;
+  PLATEN_ASSIGN_OR_RETURN(auto device, device::HostDevice::create(host));
+  exec::ExecutorOptions executor_options;
+  executor_options.pages = static_cast<uint32_t>(parts.limits.total_pages);
+  PLATEN_ASSIGN_OR_RETURN(auto executor, exec::Executor::create(*plan, *device, executor_options));
+  parts.model = describe(manifest, parts.limits, page_bytes);
+  parts.model.has_tokenizer = parts.text != nullptr;
+  parts.model.code_target = executor->target();
+  parts.model.device = device->description();
+  parts.add_bos = manifest.model.add_bos;
+  parts.max_waiting = options.max_waiting;
+  parts.executor =
+      std::make_unique<PlanExecutor>(std::move(plan), std::move(device), std::move(executor));
+  return parts;
+}
+
+} // namespace
+
+Result<Engine> Engine::load(const std::string &plan_path, const EngineOptions &options) {
+  if (options.max_waiting < 0)
+    return invalidArgument("max_waiting is " + std::to_string(options.max_waiting) +
+                           ", it must not be negative");
+  auto parts = assemble(plan_path, options);
+  if (!parts.isOk()) {
+    bool named = parts.status().origin().find(plan_path) != std::string_view::npos;
+    return named ? parts.status() : parts.status().at(plan_path);
+  }
+  return EngineAccess::make(std::move(parts).value());
+}
+
+} // namespace platen::engine
