@@ -8,6 +8,7 @@ program's; 77 (skipped) where a Python package is missing.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,17 @@ LEAST = {"backend": "440", "runtime": "130"}
 # Conversions and moves: equal to the bit.
 EXACT = {"Cast", "Clip", "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherND", "Max", "Min", "Neg",
          "Reshape", "Slice", "Split", "Squeeze", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where"}
+# Operators of which every case must pass …
+COVERED = set("""
+    Abs Add And Cast Ceil Clip Concat ConstantOfShape Cos DequantizeLinear Div Equal Erf Exp Expand Flatten Floor Gather
+    GatherND Gelu Gemm Greater GreaterOrEqual IsNaN LayerNormalization Less LessOrEqual Log LogSoftmax MatMul Max Min Mul
+    Neg Not Or Pow RMSNormalization Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape
+    RotaryEmbedding Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tanh TopK Transpose Trilu Unsqueeze Where Xor
+""".split())
+# … but these, which the operators' constraints refuse: bool extrema, normalisation over several axes or an axis that is
+# not counted from the end, rotary tables per token.
+REFUSED = re.compile(r"test_(reduce_(max|min)_(bool_inputs|empty_set_bool)|rotary_embedding_no_position_ids.*"
+                     r"|rms_normalization_\d+d_axis(\d|_negative_[2-9]).*)$")
 
 
 class NotRepresentable(Exception):
@@ -100,7 +112,8 @@ def backend_nodes():
         try:
             yield node_json(case.name, node, version,
                             dict(zip((i.name for i in graph.input), inputs)),
-                            dict(zip((o.name for o in graph.output), outputs)))
+                            dict(zip((o.name for o in graph.output), outputs)),
+                            node.op_type in COVERED and not REFUSED.match(case.name))
         except (NotRepresentable, TypeError, ValueError, KeyError):
             continue
 

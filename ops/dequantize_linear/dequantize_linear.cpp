@@ -57,8 +57,10 @@ InferResult infer(const InferContext &context) {
                            "; it must be i4, u4, i8, u8, i16, u16 or i32");
   if (!base::isFloat(scale.dtype) || scale.dtype == DType::kF64)
     return invalidArgument("C2: I2 is " + scale.toString() + "; it must be f32, f16 or bf16");
-  if (zero && (zero->dtype != x.dtype || zero->rank() != scale.rank() ||
-               !std::equal(zero->dims.begin(), zero->dims.end(), scale.dims.begin(), mayEqual)))
+  bool alike = zero && zero->rank() == scale.rank() &&
+               std::equal(zero->dims.begin(), zero->dims.end(), scale.dims.begin(), mayEqual);
+  alike = alike || (zero && productOf(zero->dims) == 1 && productOf(scale.dims) == 1);
+  if (zero && (zero->dtype != x.dtype || !alike))
     return invalidArgument("C5: I3 is " + zero->toString() + "; it must have I1's dtype and I2's " +
                            "shape " + scale.toString());
   auto geometry = geometryOf(x, scale, context.attributes);
