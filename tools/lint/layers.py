@@ -31,7 +31,7 @@ def upto(room):
 PLAIN_OPS = ("ops/",)
 # (pattern of the including file, prefixes of our own headers it may include, foreign families it may include)
 RULES = [
-    (r"tools/server/", ("tools/server/", "runtime/engine/platen"), ("boost",)),
+    (r"tools/server/", ("tools/server/", "runtime/engine/platen"), ("boost", "json")),
     (r"tools/cli/run", ("tools/cli/", "runtime/engine/platen", "runtime/base/status.h"), ("cli", "json")),
     (r"runtime/base/", upto("base"), ()),
     (r"runtime/plan/.*\.cpp$", upto("plan"), ("protobuf", "xxhash")),
