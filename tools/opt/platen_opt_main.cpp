@@ -1,9 +1,12 @@
-// platen-opt: parses textual IR, runs a pipeline of passes over it, prints the result.
+// platen-opt: parses textual IR or imports an ONNX model, runs a pipeline of passes over it, prints
+// the result.
 //
 //   platen-opt model.mlir --passes='platen-fold,cse'
+//   platen-opt model.onnx --passes=platen-fold --debug-info
 //
 // Exit status: 0, or 1 with diagnostics on stderr. MLIR's own driver is not used: it registers far
 // more than is needed here, and its archive cannot be mixed with libMLIR.so.
+#include "compiler/import/importer.h"
 #include "compiler/passes.h"
 #include "ops/ir/dialect.h"
 
@@ -25,8 +28,19 @@ struct Options {
   bool debugInfo = false;
 };
 
+mlir::OwningOpRef<mlir::ModuleOp> importModel(const Options &options, mlir::MLIRContext &context) {
+  auto imported = platen::compiler::importOnnx(options.input, context);
+  if (!imported) {
+    llvm::errs() << "platen-opt: " << imported.status().toString() << "\n";
+    return nullptr;
+  }
+  return std::move(imported->module);
+}
+
 mlir::OwningOpRef<mlir::ModuleOp> parse(const Options &options, llvm::SourceMgr &sources,
                                         mlir::MLIRContext &context) {
+  if (llvm::StringRef(options.input).ends_with(".onnx"))
+    return importModel(options, context);
   auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(options.input);
   if (!buffer) {
     llvm::errs() << "platen-opt: cannot read '" << options.input
@@ -66,7 +80,7 @@ int runTool(const Options &options) {
 int main(int argc, char **argv) {
   CLI::App app("Runs compiler passes over IR of dialect platen.");
   Options options;
-  app.add_option("input", options.input, "a .mlir file, or - for standard input");
+  app.add_option("input", options.input, "a .mlir or .onnx file, or - for standard input (IR)");
   app.add_option("--passes", options.passes, "a pass pipeline, e.g. platen-fold,cse");
   app.add_flag("--debug-info", options.debugInfo, "print locations (the ONNX nodes' names)");
   CLI11_PARSE(app, argc, argv);

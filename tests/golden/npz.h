@@ -1,0 +1,17 @@
+// Reads NumPy's .npz archives (stored or deflated), for tests only: the files are trusted to be
+// what NumPy wrote.
+#pragma once
+
+#include "ops/tensor.h"
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace platen::golden {
+
+/// Array name → tensor; C order, little endian, f4 f8 i4 i8 b1. Errors: kNotFound, kCorrupt,
+/// kUnsupported.
+base::Result<std::map<std::string, ops::Tensor>> readNpz(const std::filesystem::path &path);
+
+} // namespace platen::golden
