@@ -128,6 +128,8 @@ Status Compilation::serve() {
   ServeOptions serveOptions;
   serveOptions.maxContext = options_.limits.context_tokens;
   PLATEN_ASSIGN_OR_RETURN(served_, convertToServingForm(*model_.module, reader, serveOptions));
+  for (const ComputedWeight &weight : served_.computed)
+    PLATEN_RETURN_IF_ERROR(model_.weights->add(weight.file, weight.value->bytes(), weight.value));
   report_.dialect = served_.dialect;
   return Status::ok();
 }
@@ -169,10 +171,7 @@ Status Compilation::emit() {
 
 Status Compilation::pack() {
   PLATEN_ASSIGN_OR_RETURN(writer_, plan::PlanWriter::create(options_.output.string()));
-  std::map<std::string, ops::Tensor> computed;
-  for (ComputedWeight &weight : served_.computed)
-    computed.emplace(weight.name, std::move(weight.value));
-  SourceReader reader(*model_.module, *model_.weights, computed);
+  SourceReader reader(*model_.module, *model_.weights);
   PackOptions packOptions;
   packOptions.threads = threads();
   packOptions.progress = [&](uint64_t done, uint64_t total) {
@@ -204,7 +203,12 @@ Status Compilation::write() {
     if (tokenizer.empty() && std::filesystem::exists(options_.model.parent_path() / name))
       tokenizer = options_.model.parent_path() / name;
   if (!tokenizer.empty() && !options_.withoutTokenizer) {
-    PLATEN_ASSIGN_OR_RETURN(TokenizerSection section, buildTokenizerSection(tokenizer));
+    auto built = buildTokenizerSection(tokenizer);
+    if (!built)
+      return Status(built.status().code(),
+                    std::string(built.status().message()) + "; a plan without tokenizer takes token ids only (--no-tokenizer)",
+                    std::string(built.status().origin()));
+    const TokenizerSection &section = *built;
     manifest.tokenizer.kind = section.kind;
     PLATEN_ASSIGN_OR_RETURN(manifest.tokenizer.section, writer_->beginSection(plan::SectionKind::kTokenizer, "tokenizer"));
     PLATEN_RETURN_IF_ERROR(writer_->append(section.bytes));

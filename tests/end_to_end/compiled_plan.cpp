@@ -36,6 +36,7 @@ base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path
   options.weights = weights;
   options.limits = limits;
   options.targets = {"x86-64-avx2"};
+  options.withoutTokenizer = !std::filesystem::exists(model.parent_path() / "tokenizer.model");
   return compiler::compile(options, [](const compiler::Progress &) {});
 }
 
