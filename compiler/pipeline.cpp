@@ -30,7 +30,7 @@ namespace {
 class Compilation {
 public:
   Compilation(const CompileOptions &options, const std::function<void(const Progress &)> &progress)
-      : options_(options), progress_(progress) {
+      : options_(options), progress_(progress), limits_(options.limits) {
     context_.loadDialect<ir::PlatenDialect, mlir::func::FuncDialect>();
   }
   Result<CompileReport> run();
@@ -55,6 +55,7 @@ private:
 
   const CompileOptions &options_;
   const std::function<void(const Progress &)> &progress_;
+  plan::Limits limits_;
   std::string_view phase_;
   CompileReport report_;
 
@@ -115,6 +116,10 @@ Result<CompileReport> Compilation::run() {
 
 Status Compilation::import() {
   PLATEN_ASSIGN_OR_RETURN(model_, importOnnx(options_.model, context_, {}));
+  if (limits_.context_tokens == 0) {
+    PLATEN_ASSIGN_OR_RETURN(uint32_t made, readContextLength(options_.model.parent_path()));
+    limits_.context_tokens = made == 0 ? kDefaultContext : std::min(made, kDefaultContext);
+  }
   return Status::ok();
 }
 
@@ -126,7 +131,7 @@ Status Compilation::serve() {
   constexpr uint64_t kSmallWeight = 16 << 20; // inverse frequencies and cosine tables; never a projection
   ir::WeightReader reader = weightReader(*model_.module, model_.weights, kSmallWeight);
   ServeOptions serveOptions;
-  serveOptions.maxContext = options_.limits.context_tokens;
+  serveOptions.maxContext = limits_.context_tokens;
   PLATEN_ASSIGN_OR_RETURN(served_, convertToServingForm(*model_.module, reader, serveOptions));
   for (const ComputedWeight &weight : served_.computed)
     PLATEN_RETURN_IF_ERROR(model_.weights->add(weight.file, weight.value->bytes(), weight.value));
@@ -145,7 +150,7 @@ Status Compilation::fuse() {
 Status Compilation::quantize() { return assignPackings(*model_.module, options_.weights); }
 
 Status Compilation::select() {
-  PLATEN_ASSIGN_OR_RETURN(draft_, selectKernels(*model_.module, {options_.limits}));
+  PLATEN_ASSIGN_OR_RETURN(draft_, selectKernels(*model_.module, {limits_}));
   draft_.manifest.producer = "platen " PLATEN_VERSION;
   draft_.manifest.model_name = options_.model.parent_path().filename().string();
   draft_.manifest.model.hidden = static_cast<uint32_t>(served_.hidden);

@@ -16,6 +16,8 @@
 
 namespace platen::compiler {
 
+inline constexpr uint32_t kDefaultContext = 4096;
+
 struct CompileOptions {
   std::filesystem::path model;  ///< model.onnx
   std::filesystem::path output; ///< model.plan; written to a temporary file and renamed at the end
@@ -25,7 +27,8 @@ struct CompileOptions {
   /// tokenizer.model or tokenizer.json; empty: the one beside the model, if there is one.
   std::filesystem::path tokenizer;
   bool withoutTokenizer = false;
-  plan::Limits limits{4096, 512, 32, 16, 16};
+  /// context_tokens 0: what the model was made for, but at most kDefaultContext.
+  plan::Limits limits{0, 512, 32, 16, 16};
   unsigned threads = 0; ///< 0: one a core
   /// A phase's name (see phaseNames()): stop after it, writing no plan.
   std::string stopAfter;

@@ -37,21 +37,42 @@ Status readTokens(const nlohmann::json &config, plan::ModelInfo &model) {
   return Status::ok();
 }
 
+/// The object of a JSON file, that under "model" where there is one (genai); null if there is no such file.
+base::Result<nlohmann::json> readObject(const std::filesystem::path &path) {
+  std::ifstream file(path);
+  if (!file)
+    return nlohmann::json();
+  nlohmann::json config = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object())
+    return base::corrupt("is no JSON object", path.string());
+  auto model = config.find("model");
+  return model != config.end() && model->is_object() ? nlohmann::json(*model) : config;
+}
+
 } // namespace
 
 Status readGenerationConfig(const std::filesystem::path &folder, plan::ModelInfo &model) {
   for (const char *name : {"generation_config.json", "genai_config.json"}) {
-    std::ifstream file(folder / name);
-    if (!file)
-      continue;
-    nlohmann::json config = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
-    if (!config.is_object())
-      return base::corrupt("is no JSON object", (folder / name).string());
-    if (config.contains("model") && config["model"].is_object())
-      config = nlohmann::json(config["model"]);
-    return readTokens(config, model).at((folder / name).string());
+    PLATEN_ASSIGN_OR_RETURN(nlohmann::json config, readObject(folder / name));
+    if (!config.is_null())
+      return readTokens(config, model).at((folder / name).string());
   }
   return Status::ok();
+}
+
+base::Result<uint32_t> readContextLength(const std::filesystem::path &folder) {
+  for (auto [name, key] : {std::pair("generation_config.json", "context_length"), std::pair("genai_config.json", "context_length"),
+                           std::pair("config.json", "max_position_embeddings")}) {
+    PLATEN_ASSIGN_OR_RETURN(nlohmann::json config, readObject(folder / name));
+    auto found = config.is_null() ? config.end() : config.find(key);
+    if (found == config.end() || found->is_null())
+      continue;
+    if (!found->is_number_unsigned() || *found == 0 || *found > uint64_t{1} << 24)
+      return base::invalidArgument("'" + std::string(key) + "' is " + found->dump() + "; it must be a number of tokens",
+                                   (folder / name).string());
+    return found->get<uint32_t>();
+  }
+  return uint32_t{0};
 }
 
 } // namespace platen::compiler

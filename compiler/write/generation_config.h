@@ -13,4 +13,8 @@ namespace platen::compiler {
 /// kInvalidArgument for ids outside the vocabulary.
 base::Status readGenerationConfig(const std::filesystem::path &folder, plan::ModelInfo &model);
 
+/// Positions for which the model was made: context_length of generation_config.json or genai_config.json, else
+/// max_position_embeddings of config.json; 0 if none of them says. Errors: kCorrupt, kInvalidArgument.
+base::Result<uint32_t> readContextLength(const std::filesystem::path &folder);
+
 } // namespace platen::compiler

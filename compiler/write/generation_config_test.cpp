@@ -57,5 +57,15 @@ TEST_F(GenerationConfigTest, RefusesWhatIsNoJson) {
   EXPECT_EQ(read("generation_config.json", "{").code(), base::StatusCode::kCorrupt);
 }
 
+TEST_F(GenerationConfigTest, ContextLengthComesFromTheFirstFileThatSays) {
+  EXPECT_EQ(*readContextLength(folder_), 0U);
+  std::ofstream(folder_ / "config.json") << R"({"max_position_embeddings": 512})";
+  EXPECT_EQ(*readContextLength(folder_), 512U);
+  std::ofstream(folder_ / "genai_config.json") << R"({"model": {"context_length": 256}})";
+  EXPECT_EQ(*readContextLength(folder_), 256U);
+  std::ofstream(folder_ / "generation_config.json") << R"({"context_length": -1})";
+  EXPECT_EQ(readContextLength(folder_).status().code(), base::StatusCode::kInvalidArgument);
+}
+
 } // namespace
 } // namespace platen::compiler

@@ -33,7 +33,7 @@ std::filesystem::path gemmaFolder();
 /// Compiles for this machine's best target alone, with small limits.
 base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model, const std::filesystem::path &plan,
                                                      compiler::WeightFormat weights,
-                                                     plan::Limits limits = {1024, 64, 64, 8, 16});
+                                                     plan::Limits limits = {0, 64, 64, 8, 16});
 
 /// A loaded plan with an executor of its own.
 class StepRunner {

@@ -81,7 +81,7 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("--target", options.targets, "CPU targets, comma-separated (default: all)")->delimiter(',');
   command->add_option("--tokenizer", options.tokenizer, "tokenizer.model or tokenizer.json (default: the one beside the model)");
   command->add_flag("--no-tokenizer", options.withoutTokenizer, "Leave the tokenizer out; the plan then takes token ids only");
-  command->add_option("--context", options.limits.context_tokens, "Most tokens a sequence may have")->capture_default_str();
+  command->add_option("--context", options.limits.context_tokens, "Most tokens a sequence may have (default: what the model was made for, at most 4096)");
   command->add_option("--step-tokens", options.limits.step_tokens, "Most tokens a step processes")->capture_default_str();
   command->add_option("--step-rows", options.limits.step_rows, "Most rows of logits a step gives")->capture_default_str();
   command->add_option("--sequences", options.limits.step_sequences, "Most sequences a step serves")->capture_default_str();
