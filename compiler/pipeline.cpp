@@ -1,4 +1,5 @@
-// The compile route, phase by phase. Read kPhases: each phase says what it takes and what it leaves.
+// The compile route, phase by phase. Read kPhases: each phase says what it takes and what it
+// leaves.
 #include "compiler/pipeline.h"
 #include "compiler/emit/host/emit.h"
 #include "compiler/fuse/fuse.h"
@@ -51,7 +52,10 @@ private:
   void report(uint64_t done, uint64_t total) { progress_({phase_, done, total}); }
   bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
   Result<std::vector<const kernels::HostTarget *>> targets() const;
-  unsigned threads() const { return options_.threads != 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency()); }
+  unsigned threads() const {
+    return options_.threads != 0 ? options_.threads
+                                 : std::max(1U, std::thread::hardware_concurrency());
+  }
 
   const CompileOptions &options_;
   const std::function<void(const Progress &)> &progress_;
@@ -73,17 +77,21 @@ struct Phase {
 };
 
 constexpr Phase kPhases[] = {
-    // model.onnx → @main over the catalog's ops. Weights become platen.initializer: their bytes stay in their files.
+    // model.onnx → @main over the catalog's ops. Weights become platen.initializer: their bytes
+    // stay in their files.
     {"import", &Compilation::import},
     // Constants and shape arithmetic are evaluated; what nobody reads disappears.
     {"fold", &Compilation::fold},
-    // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits for asked rows.
+    // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits
+    // for asked rows.
     {"serve", &Compilation::serve},
-    // What one kernel executes becomes one region: norms, attention, projections, epilogues, embedding, rows.
+    // What one kernel executes becomes one region: norms, attention, projections, epilogues,
+    // embedding, rows.
     {"fuse", &Compilation::fuse},
     // Every weight of a matmul gets the packing in which it is stored. Attributes only.
     {"quantize", &Compilation::quantize},
-    // @step → launches of kernels over buffers, caches and requests for weights; buffers get places in the arena.
+    // @step → launches of kernels over buffers, caches and requests for weights; buffers get places
+    // in the arena.
     {"select", &Compilation::select},
     // Kernels → machine code, once for each target.
     {"emit", &Compilation::emit},
@@ -128,7 +136,8 @@ Status Compilation::fold() {
 }
 
 Status Compilation::serve() {
-  constexpr uint64_t kSmallWeight = 16 << 20; // inverse frequencies and cosine tables; never a projection
+  constexpr uint64_t kSmallWeight =
+      16 << 20; // inverse frequencies and cosine tables; never a projection
   ir::WeightReader reader = weightReader(*model_.module, model_.weights, kSmallWeight);
   ServeOptions serveOptions;
   serveOptions.maxContext = limits_.context_tokens;
@@ -167,8 +176,11 @@ Status Compilation::emit() {
   for (size_t i = 0; i < wanted.size(); ++i) {
     EmitOptions emitOptions;
     emitOptions.threads = threads();
-    emitOptions.progress = [&](size_t done, size_t total) { report(i * total + done, wanted.size() * total); };
-    PLATEN_ASSIGN_OR_RETURN(CodeBlob blob, emitHostKernels(draft_.kernels, *wanted[i], emitOptions));
+    emitOptions.progress = [&](size_t done, size_t total) {
+      report(i * total + done, wanted.size() * total);
+    };
+    PLATEN_ASSIGN_OR_RETURN(CodeBlob blob,
+                            emitHostKernels(draft_.kernels, *wanted[i], emitOptions));
     code_.emplace_back(wanted[i], std::move(blob));
   }
   return Status::ok();
@@ -192,7 +204,8 @@ Status Compilation::write() {
     plan::CodeTarget code;
     code.name = target->name;
     code.features.assign(target->features.begin(), target->features.end());
-    PLATEN_ASSIGN_OR_RETURN(code.section, writer_->beginSection(plan::SectionKind::kCode, "code." + code.name));
+    PLATEN_ASSIGN_OR_RETURN(code.section,
+                            writer_->beginSection(plan::SectionKind::kCode, "code." + code.name));
     PLATEN_RETURN_IF_ERROR(writer_->append(std::as_bytes(std::span(blob.bytes))));
     PLATEN_RETURN_IF_ERROR(writer_->endSection());
     for (const plan::Kernel &kernel : manifest.kernels) {
@@ -211,11 +224,13 @@ Status Compilation::write() {
     auto built = buildTokenizerSection(tokenizer);
     if (!built)
       return Status(built.status().code(),
-                    std::string(built.status().message()) + "; a plan without tokenizer takes token ids only (--no-tokenizer)",
+                    std::string(built.status().message()) +
+                        "; a plan without tokenizer takes token ids only (--no-tokenizer)",
                     std::string(built.status().origin()));
     const TokenizerSection &section = *built;
     manifest.tokenizer.kind = section.kind;
-    PLATEN_ASSIGN_OR_RETURN(manifest.tokenizer.section, writer_->beginSection(plan::SectionKind::kTokenizer, "tokenizer"));
+    PLATEN_ASSIGN_OR_RETURN(manifest.tokenizer.section,
+                            writer_->beginSection(plan::SectionKind::kTokenizer, "tokenizer"));
     PLATEN_RETURN_IF_ERROR(writer_->append(section.bytes));
     PLATEN_RETURN_IF_ERROR(writer_->endSection());
   }
@@ -246,7 +261,8 @@ Status Compilation::verifyAndDump(std::string_view phase, size_t index) {
   if (options_.dump.empty() || index >= 5) // selection and what follows do not change the IR
     return Status::ok();
   std::filesystem::create_directories(options_.dump);
-  std::string path = (options_.dump / (std::to_string(index) + "." + std::string(phase) + ".mlir")).string();
+  std::string path =
+      (options_.dump / (std::to_string(index) + "." + std::string(phase) + ".mlir")).string();
   std::error_code error;
   llvm::raw_fd_ostream stream(path, error);
   if (error)
@@ -264,8 +280,9 @@ Result<std::vector<const kernels::HostTarget *>> Compilation::targets() const {
       wanted.push_back(&target);
   }
   for (const std::string &name : options_.targets) {
-    auto found = std::find_if(kernels::kHostTargets.begin(), kernels::kHostTargets.end(),
-                              [&](const kernels::HostTarget &target) { return target.name == name; });
+    auto found =
+        std::find_if(kernels::kHostTargets.begin(), kernels::kHostTargets.end(),
+                     [&](const kernels::HostTarget &target) { return target.name == name; });
     if (found == kernels::kHostTargets.end())
       return base::invalidArgument("target '" + name + "' is unknown; there are " + known);
     wanted.push_back(&*found);
@@ -282,9 +299,11 @@ std::vector<std::string_view> phaseNames() {
   return names;
 }
 
-Result<CompileReport> compile(const CompileOptions &options, const std::function<void(const Progress &)> &progress) {
+Result<CompileReport> compile(const CompileOptions &options,
+                              const std::function<void(const Progress &)> &progress) {
   std::vector<std::string_view> names = phaseNames();
-  if (!options.stopAfter.empty() && std::find(names.begin(), names.end(), options.stopAfter) == names.end())
+  if (!options.stopAfter.empty() &&
+      std::find(names.begin(), names.end(), options.stopAfter) == names.end())
     return base::invalidArgument("there is no phase '" + options.stopAfter + "'");
   return Compilation(options, progress).run();
 }

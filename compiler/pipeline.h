@@ -1,7 +1,8 @@
 // The whole compile route: an ONNX file becomes a plan file.
 //
-// Not thread-safe per call; several compilations in one process are independent. Memory: the IR plus what the largest
-// tensor needs; weight bytes are mapped and streamed. Deterministic: equal inputs and options give equal bytes.
+// Not thread-safe per call; several compilations in one process are independent. Memory: the IR
+// plus what the largest tensor needs; weight bytes are mapped and streamed. Deterministic: equal
+// inputs and options give equal bytes.
 #pragma once
 
 #include "compiler/quantize/quantize.h"
@@ -59,6 +60,7 @@ struct CompileReport {
 /// Names of the phases, in order.
 std::vector<std::string_view> phaseNames();
 
-base::Result<CompileReport> compile(const CompileOptions &options, const std::function<void(const Progress &)> &progress);
+base::Result<CompileReport> compile(const CompileOptions &options,
+                                    const std::function<void(const Progress &)> &progress);
 
 } // namespace platen::compiler

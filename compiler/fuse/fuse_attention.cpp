@@ -67,21 +67,25 @@ struct FuseAttention : mlir::RewritePattern {
   }
 };
 
-/// reshape(select_rows(x [T, n, d]), [R, n·d]) → select_rows(reshape(x, [T, n·d])): the last attention is then flattened
-/// like every other, whatever rows are asked for behind it.
+/// reshape(select_rows(x [T, n, d]), [R, n·d]) → select_rows(reshape(x, [T, n·d])): the last
+/// attention is then flattened like every other, whatever rows are asked for behind it.
 struct FlattenBeforeSelection : mlir::RewritePattern {
-  explicit FlattenBeforeSelection(mlir::MLIRContext *context) : RewritePattern("platen.reshape", 1, context) {}
+  explicit FlattenBeforeSelection(mlir::MLIRContext *context)
+      : RewritePattern("platen.reshape", 1, context) {}
 
-  mlir::LogicalResult matchAndRewrite(mlir::Operation *op, mlir::PatternRewriter &rewriter) const override {
+  mlir::LogicalResult matchAndRewrite(mlir::Operation *op,
+                                      mlir::PatternRewriter &rewriter) const override {
     mlir::Operation *select = definedBy(op->getOperand(0), "select_rows");
-    if (select == nullptr || !isTopLevel(op) || rankOf(op->getOperand(0)) != 3 || rankOf(op->getResult(0)) != 2)
+    if (select == nullptr || !isTopLevel(op) || rankOf(op->getOperand(0)) != 3 ||
+        rankOf(op->getResult(0)) != 2)
       return mlir::failure();
     int64_t columns = mlir::cast<mlir::RankedTensorType>(op->getResult(0).getType()).getShape()[1];
     rewriter.setInsertionPoint(select);
     const int64_t dims[] = {-1, columns};
-    auto shape = rewriter.create<ir::ConstantOp>(op->getLoc(),
-                                                 ir::toMlirConstant(getContext(), ops::Tensor::vectorI64(dims)));
-    auto flat = ir::createOp(rewriter, op->getLoc(), "reshape", {select->getOperand(0), shape.getResult()}, {});
+    auto shape = rewriter.create<ir::ConstantOp>(
+        op->getLoc(), ir::toMlirConstant(getContext(), ops::Tensor::vectorI64(dims)));
+    auto flat = ir::createOp(rewriter, op->getLoc(), "reshape",
+                             {select->getOperand(0), shape.getResult()}, {});
     if (!flat)
       return rewriter.notifyMatchFailure(op, flat.status().toString());
     auto rows = ir::createOp(rewriter, select->getLoc(), "select_rows",

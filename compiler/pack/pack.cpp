@@ -1,5 +1,6 @@
-// See pack.h. Work is cut into runs of panels of at most kRunBytes packed bytes; threads pack the next runs while the
-// caller writes finished ones in order, so that memory stays at a few runs a thread.
+// See pack.h. Work is cut into runs of panels of at most kRunBytes packed bytes; threads pack the
+// next runs while the caller writes finished ones in order, so that memory stays at a few runs a
+// thread.
 #include "compiler/pack/pack.h"
 #include "compiler/pack/packers.h"
 
@@ -43,8 +44,8 @@ Status packRun(const Job &job, const Run &run, std::span<uint8_t> out) {
 Status checkBytes(const SourceReader::Bytes &source, uint64_t wanted, const std::string &what) {
   if (source.bytes.size() == wanted)
     return Status::ok();
-  return base::corrupt(what + " has " + std::to_string(source.bytes.size()) + " bytes (" + source.type.toString() + "), " +
-                       std::to_string(wanted) + " are needed");
+  return base::corrupt(what + " has " + std::to_string(source.bytes.size()) + " bytes (" +
+                       source.type.toString() + "), " + std::to_string(wanted) + " are needed");
 }
 
 Status openBlocks(Job &job, SourceReader &reader) {
@@ -53,8 +54,11 @@ Status openBlocks(Job &job, SourceReader &reader) {
   auto bits = static_cast<uint64_t>(request.bits);
   PLATEN_ASSIGN_OR_RETURN(SourceReader::Bytes codes, reader.read(request.data));
   PLATEN_ASSIGN_OR_RETURN(SourceReader::Bytes scales, reader.read(request.scales));
-  PLATEN_RETURN_IF_ERROR(checkBytes(codes, request.n * perRow * request.blockSize * bits / 8, "the block codes"));
-  PLATEN_RETURN_IF_ERROR(checkBytes(scales, request.n * perRow * static_cast<uint64_t>(base::bitWidth(scales.type.dtype)) / 8, "the block scales"));
+  PLATEN_RETURN_IF_ERROR(
+      checkBytes(codes, request.n * perRow * request.blockSize * bits / 8, "the block codes"));
+  PLATEN_RETURN_IF_ERROR(checkBytes(
+      scales, request.n * perRow * static_cast<uint64_t>(base::bitWidth(scales.type.dtype)) / 8,
+      "the block scales"));
   job.blocks.codes = reinterpret_cast<const uint8_t *>(codes.bytes.data());
   job.blocks.scales = scales.bytes.data();
   job.blocks.scaleType = scales.type.dtype;
@@ -64,7 +68,8 @@ Status openBlocks(Job &job, SourceReader &reader) {
   job.blocks.k = request.k;
   if (!request.zeros.isAbsent()) {
     PLATEN_ASSIGN_OR_RETURN(SourceReader::Bytes zeros, reader.read(request.zeros));
-    PLATEN_RETURN_IF_ERROR(checkBytes(zeros, request.n * ((perRow * bits + 7) / 8), "the zero points"));
+    PLATEN_RETURN_IF_ERROR(
+        checkBytes(zeros, request.n * ((perRow * bits + 7) / 8), "the zero points"));
     job.blocks.zeros = reinterpret_cast<const uint8_t *>(zeros.bytes.data());
   }
   return Status::ok();
@@ -73,7 +78,9 @@ Status openBlocks(Job &job, SourceReader &reader) {
 Status openDense(Job &job, SourceReader &reader) {
   const WeightRequest &request = *job.request;
   PLATEN_ASSIGN_OR_RETURN(SourceReader::Bytes data, reader.read(request.data));
-  PLATEN_RETURN_IF_ERROR(checkBytes(data, request.n * request.k * static_cast<uint64_t>(base::bitWidth(data.type.dtype)) / 8, "the weight"));
+  PLATEN_RETURN_IF_ERROR(checkBytes(
+      data, request.n * request.k * static_cast<uint64_t>(base::bitWidth(data.type.dtype)) / 8,
+      "the weight"));
   job.dense = {data.bytes.data(), data.type.dtype, request.n, request.k, request.transposed};
   return Status::ok();
 }
@@ -130,7 +137,8 @@ private:
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [&] { return stop_ || next_ >= runs_.size() || next_ < consumed_ + window_; });
+      changed_.wait(lock,
+                    [&] { return stop_ || next_ >= runs_.size() || next_ < consumed_ + window_; });
       if (stop_ || next_ >= runs_.size())
         return;
       size_t index = next_++;
@@ -177,7 +185,8 @@ Result<SourceReader::Bytes> SourceReader::read(const WeightSource &source) {
   return Bytes{bytes, *type};
 }
 
-Status packWeights(PlanDraft &draft, SourceReader &reader, plan::PlanWriter &writer, const PackOptions &options) {
+Status packWeights(PlanDraft &draft, SourceReader &reader, plan::PlanWriter &writer,
+                   const PackOptions &options) {
   std::vector<Job> jobs;
   uint64_t total = 0, done = 0;
   for (size_t i = 0; i < draft.weights.size(); ++i) {

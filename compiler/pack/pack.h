@@ -1,7 +1,8 @@
-// Packing: the one place where weight bytes are transformed. Reads them from their files, writes them packed.
+// Packing: the one place where weight bytes are transformed. Reads them from their files, writes
+// them packed.
 //
-// Streams panel by panel: memory is a few panels, never a whole tensor's packed form. Deterministic, whatever the
-// number of threads.
+// Streams panel by panel: memory is a few panels, never a whole tensor's packed form.
+// Deterministic, whatever the number of threads.
 #pragma once
 
 #include "compiler/import/weight_store.h"
@@ -35,7 +36,9 @@ struct PackOptions {
   std::function<bool(uint64_t done, uint64_t total)> progress;
 };
 
-/// Writes the weights section of `draft` into `writer`, filling in offset and bytes of manifest.weights.
-base::Status packWeights(PlanDraft &draft, SourceReader &reader, plan::PlanWriter &writer, const PackOptions &options);
+/// Writes the weights section of `draft` into `writer`, filling in offset and bytes of
+/// manifest.weights.
+base::Status packWeights(PlanDraft &draft, SourceReader &reader, plan::PlanWriter &writer,
+                         const PackOptions &options);
 
 } // namespace platen::compiler

@@ -28,10 +28,12 @@ std::string_view weightFormatName(WeightFormat format) {
 }
 
 Result<WeightFormat> parseWeightFormat(std::string_view name) {
-  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
+  for (WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
     if (weightFormatName(format) == name)
       return format;
-  return base::invalidArgument("weight format '" + std::string(name) + "' is unknown; use f32, bf16, int8 or int4");
+  return base::invalidArgument("weight format '" + std::string(name) +
+                               "' is unknown; use f32, bf16, int8 or int4");
 }
 
 namespace {
@@ -45,7 +47,8 @@ kernels::Packing densePacking(WeightFormat format, bool table) {
   case WeightFormat::kInt8:
     return kernels::panelPacking(Element::kQ8, base::DType::kF16);
   case WeightFormat::kInt4:
-    // Tables, and heads tied to them, lose most by 4 bits: they get 8, as is usual for models of this kind.
+    // Tables, and heads tied to them, lose most by 4 bits: they get 8, as is usual for models of
+    // this kind.
     return table ? kernels::panelPacking(Element::kQ8, base::DType::kF16)
                  : kernels::panelPacking(Element::kQ4, base::DType::kF16, true);
   }
@@ -60,10 +63,13 @@ int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
 Result<kernels::Packing> blockPacking(mlir::Operation *op, unsigned scales, unsigned zeros) {
   int64_t bits = intOf(op, "bits"), block = intOf(op, "block_size");
   if ((bits != 4 && bits != 8) || block <= 0 || block % static_cast<int64_t>(kernels::kGroup) != 0)
-    return unsupported("blocks of " + std::to_string(block) + " elements of " + std::to_string(bits) +
-                       " bits have no kernel; 4 or 8 bits in blocks of 32, 64, 128 … are supported");
-  auto scaleType = mlir::cast<mlir::RankedTensorType>(op->getOperand(scales).getType()).getElementType();
-  bool hasZeros = op->getNumOperands() > zeros && !mlir::isa<mlir::NoneType>(op->getOperand(zeros).getType());
+    return unsupported(
+        "blocks of " + std::to_string(block) + " elements of " + std::to_string(bits) +
+        " bits have no kernel; 4 or 8 bits in blocks of 32, 64, 128 … are supported");
+  auto scaleType =
+      mlir::cast<mlir::RankedTensorType>(op->getOperand(scales).getType()).getElementType();
+  bool hasZeros =
+      op->getNumOperands() > zeros && !mlir::isa<mlir::NoneType>(op->getOperand(zeros).getType());
   return kernels::panelPacking(bits == 4 ? Element::kQ4 : Element::kQ8,
                                scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
 }
@@ -87,18 +93,21 @@ int64_t reducedLength(mlir::Operation *matmul) {
   return mlir::cast<mlir::RankedTensorType>(matmul->getOperand(0).getType()).getShape().back();
 }
 
-Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format, const llvm::StringSet<> &tables) {
+Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
+                                const llvm::StringSet<> &tables) {
   if (isOp(op, "matmul_nbits"))
     return blockPacking(op, 2, 3);
   if (isOp(op, "gather_block_quantized"))
     return blockPacking(op, 2, 3);
   if (isOp(op, "gather"))
     return densePacking(format, true);
-  kernels::Packing packing = densePacking(format, tables.contains(initializerOf(op->getOperand(1))));
+  kernels::Packing packing =
+      densePacking(format, tables.contains(initializerOf(op->getOperand(1))));
   if (packing.isQuantized() && reducedLength(op) % static_cast<int64_t>(kernels::kGroup) != 0)
-    return unsupported("a matmul over K = " + std::to_string(reducedLength(op)) + " cannot be stored as " +
-                       std::string(weightFormatName(format)) +
-                       ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
+    return unsupported(
+        "a matmul over K = " + std::to_string(reducedLength(op)) + " cannot be stored as " +
+        std::string(weightFormatName(format)) +
+        ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
   return packing;
 }
 
@@ -121,7 +130,8 @@ Status assignPackings(mlir::ModuleOp module, WeightFormat format) {
     auto packing = choose(op, format, tables);
     if (!packing) {
       auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>();
-      return packing.status().at(name ? "node '" + name.getName().str() + "'" : "an op without ONNX name");
+      return packing.status().at(name ? "node '" + name.getName().str() + "'"
+                                      : "an op without ONNX name");
     }
     op->setAttr(kPackingAttribute, mlir::StringAttr::get(module.getContext(), packing->name));
   }
@@ -130,9 +140,11 @@ Status assignPackings(mlir::ModuleOp module, WeightFormat format) {
 
 Result<kernels::Packing> packingOf(mlir::Operation *op) {
   auto name = op->getAttrOfType<mlir::StringAttr>(kPackingAttribute);
-  auto packing = name ? kernels::parsePacking({name.getValue().data(), name.getValue().size()}) : std::nullopt;
+  auto packing =
+      name ? kernels::parsePacking({name.getValue().data(), name.getValue().size()}) : std::nullopt;
   if (!packing)
-    return base::internalError("no packing was assigned to a " + op->getName().getStringRef().str());
+    return base::internalError("no packing was assigned to a " +
+                               op->getName().getStringRef().str());
   return *packing;
 }
 

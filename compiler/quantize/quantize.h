@@ -1,6 +1,6 @@
-// Quantisation as a decision: every weight of a matmul and every embedding table gets the packing in which the plan
-// stores it, as attribute `platen.packing` of the op that reads it. Only attributes change; the bytes are transformed
-// once, later, in pack.
+// Quantisation as a decision: every weight of a matmul and every embedding table gets the packing
+// in which the plan stores it, as attribute `platen.packing` of the op that reads it. Only
+// attributes change; the bytes are transformed once, later, in pack.
 #pragma once
 
 #include "kernels/packing.h"
@@ -12,15 +12,16 @@ namespace platen::compiler {
 
 inline constexpr llvm::StringLiteral kPackingAttribute = "platen.packing";
 
-/// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32; weights that the
-/// graph already holds in integer blocks keep them.
+/// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32;
+/// weights that the graph already holds in integer blocks keep them.
 enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
 
 std::string_view weightFormatName(WeightFormat format); ///< "f32", "bf16", "int8", "int4"
 base::Result<WeightFormat> parseWeightFormat(std::string_view name);
 
-/// Decides for every matmul, matmul_nbits, gather and gather_block_quantized of `func @step`. Ops that read the same
-/// initializer get the same packing. Errors: kUnsupported for a K that the format cannot hold, naming the node.
+/// Decides for every matmul, matmul_nbits, gather and gather_block_quantized of `func @step`. Ops
+/// that read the same initializer get the same packing. Errors: kUnsupported for a K that the
+/// format cannot hold, naming the node.
 base::Status assignPackings(mlir::ModuleOp module, WeightFormat format);
 
 /// The packing that assignPackings chose for `op`.

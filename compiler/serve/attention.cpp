@@ -1,5 +1,6 @@
-// Walks back from the probabilities to the scores, the query and the caches. Scales are multiplied up wherever they
-// stand; how query heads share kv heads is read off element numbers, not off the ops that repeat them.
+// Walks back from the probabilities to the scores, the query and the caches. Scales are multiplied
+// up wherever they stand; how query heads share kv heads is read off element numbers, not off the
+// ops that repeat them.
 #include "compiler/serve/attention.h"
 #include "compiler/serve/trace.h"
 
@@ -13,7 +14,9 @@ using base::unsupported;
 
 namespace {
 
-llvm::StringRef nameOf(mlir::Operation *op) { return op ? op->getName().stripDialect() : llvm::StringRef(); }
+llvm::StringRef nameOf(mlir::Operation *op) {
+  return op ? op->getName().stripDialect() : llvm::StringRef();
+}
 
 int64_t intAttr(mlir::Operation *op, llvm::StringRef name, int64_t fallback) {
   auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name);
@@ -69,8 +72,8 @@ std::optional<CacheRead> findCache(const Evaluation &evaluation, mlir::Value val
     if (nameOf(op) == "concat" && op->getNumOperands() == 2)
       if (auto cache = cacheOf(evaluation.roles(), op->getOperand(0)))
         return CacheRead{op, op->getOperand(1), cache->first, cache->second, scale};
-    bool moves = nameOf(op) == "reshape" || nameOf(op) == "transpose" || nameOf(op) == "unsqueeze" ||
-                 nameOf(op) == "squeeze" || nameOf(op) == "expand";
+    bool moves = nameOf(op) == "reshape" || nameOf(op) == "transpose" ||
+                 nameOf(op) == "unsqueeze" || nameOf(op) == "squeeze" || nameOf(op) == "expand";
     if (!moves)
       return std::nullopt;
     value = op->getOperand(0);
@@ -90,8 +93,8 @@ public:
     PLATEN_ASSIGN_OR_RETURN(CacheRead key, cacheBehind(scores_->getOperand(1), true));
     PLATEN_ASSIGN_OR_RETURN(CacheRead value, cacheBehind(matmul_->getOperand(1), false));
     if (key.layer != value.layer)
-      return refuse(matmul_, "it reads the keys of layer " + std::to_string(key.layer) + " and the values of layer " +
-                                 std::to_string(value.layer));
+      return refuse(matmul_, "it reads the keys of layer " + std::to_string(key.layer) +
+                                 " and the values of layer " + std::to_string(value.layer));
     attention_.layer = key.layer;
     attention_.k = key.fresh;
     attention_.v = value.fresh;
@@ -109,9 +112,10 @@ public:
 
 private:
   Status refuse(mlir::Operation *op, const std::string &why) const {
-    return unsupported("attention that is not understood: " + why + "; the op is " + evaluation_.describe(op) +
-                           ". Supported is softmax(softcap(scale * q k^T) + mask) v over a concatenated cache",
-                       originOf(op));
+    return unsupported(
+        "attention that is not understood: " + why + "; the op is " + evaluation_.describe(op) +
+            ". Supported is softmax(softcap(scale * q k^T) + mask) v over a concatenated cache",
+        originOf(op));
   }
 
   /// Whether `op` applies the mask; if so notes it and moves `value` to the scores.
@@ -154,7 +158,8 @@ private:
         scores_ = op;
         break;
       } else {
-        return refuse(op ? op : softmax_, "an op stands between q k^T and the softmax that is no scale and no softcap");
+        return refuse(op ? op : softmax_,
+                      "an op stands between q k^T and the softmax that is no scale and no softcap");
       }
     }
     if (!capped_)
@@ -177,7 +182,8 @@ private:
     std::string part = isKey ? "keys" : "values";
     if (!read)
       return refuse(value.getDefiningOp() ? value.getDefiningOp() : matmul_,
-                    "its " + part + " are not concat(past_key_values, new) behind moves and scales");
+                    "its " + part +
+                        " are not concat(past_key_values, new) behind moves and scales");
     if (read->isKey != isKey)
       return refuse(read->concat, "its " + part + " come from the other part of the cache");
     const auto &pair = evaluation_.roles().present.at(read->layer);
@@ -187,15 +193,18 @@ private:
                               .getTerminator()
                               ->getOperand(isKey ? *pair.key : *pair.value);
     if (behindCasts(present) != read->concat->getResult(0))
-      return refuse(read->concat, "what it concatenates is not what the graph returns as the layer's present " + part);
+      return refuse(read->concat,
+                    "what it concatenates is not what the graph returns as the layer's present " +
+                        part);
     return *read;
   }
 
   /// Checks [b,n,s,hd] and returns {n, hd}.
   Result<std::pair<int64_t, int64_t>> headsOf(mlir::Value value, Role third) const {
     Extents extents = evaluation_.extents(value);
-    bool fits = extents.size() == 4 && roleOf(extents[0]) == Role::kBatch && roleOf(extents[1]) == Role::kFeature &&
-                roleOf(extents[2]) == third && roleOf(extents[3]) == Role::kFeature;
+    bool fits = extents.size() == 4 && roleOf(extents[0]) == Role::kBatch &&
+                roleOf(extents[1]) == Role::kFeature && roleOf(extents[2]) == third &&
+                roleOf(extents[3]) == Role::kFeature;
     if (!fits)
       return refuse(value.getDefiningOp() ? value.getDefiningOp() : matmul_,
                     "an operand has dimensions " + toString(extents) + " instead of [b, heads, " +
@@ -220,8 +229,10 @@ private:
 
   /// Each query head h must read kv head h / (heads / kvHeads), slot and channel in place.
   Status checkRepeat(const CacheRead &read, mlir::Value target, bool transposed) const {
-    auto traced = traceElements(evaluation_, target, read.concat->getResult(0), /*throughScales=*/true);
-    int64_t total = kSizes[0].total(), size = transposed ? attention_.headSize : attention_.valueHeadSize;
+    auto traced =
+        traceElements(evaluation_, target, read.concat->getResult(0), /*throughScales=*/true);
+    int64_t total = kSizes[0].total(),
+            size = transposed ? attention_.headSize : attention_.valueHeadSize;
     int64_t group = attention_.heads / attention_.kvHeads;
     std::vector<int64_t> dims{kSizes[0].batch, attention_.heads, total, size};
     if (transposed)
@@ -229,9 +240,12 @@ private:
     std::vector<int64_t> shared = dims; // one kv head, broadcast by the matmul
     shared[1] = 1;
     std::string part = transposed ? "keys" : "values";
-    bool broadcast = traced && attention_.kvHeads == 1 && std::ranges::equal(traced->dims(), shared);
+    bool broadcast =
+        traced && attention_.kvHeads == 1 && std::ranges::equal(traced->dims(), shared);
     if (!traced || (!broadcast && !std::ranges::equal(traced->dims(), dims)))
-      return refuse(target.getDefiningOp(), "its " + part + " are not [b, heads, " + (transposed ? "head size, p+s]" : "p+s, head size]"));
+      return refuse(target.getDefiningOp(),
+                    "its " + part + " are not [b, heads, " +
+                        (transposed ? "head size, p+s]" : "p+s, head size]"));
     int64_t heads = broadcast ? 1 : attention_.heads, index = 0;
     for (int64_t b = 0; b < dims[0]; ++b)
       for (int64_t h = 0; h < heads; ++h)
@@ -240,8 +254,9 @@ private:
             int64_t slot = transposed ? j : i, channel = transposed ? i : j;
             int64_t source = ((b * attention_.kvHeads + h / group) * total + slot) * size + channel;
             if (traced->get(index++) != static_cast<double>(source + 1))
-              return refuse(target.getDefiningOp(), "query heads do not share kv heads in consecutive groups of " +
-                                                        std::to_string(group) + " (" + part + ")");
+              return refuse(target.getDefiningOp(),
+                            "query heads do not share kv heads in consecutive groups of " +
+                                std::to_string(group) + " (" + part + ")");
           }
     return Status::ok();
   }
@@ -255,7 +270,8 @@ private:
 
 } // namespace
 
-Result<std::optional<Attention>> matchAttention(const Evaluation &evaluation, mlir::Operation *matmul) {
+Result<std::optional<Attention>> matchAttention(const Evaluation &evaluation,
+                                                mlir::Operation *matmul) {
   if (nameOf(matmul) != "matmul" || !evaluation.isData(matmul->getOperand(0)) ||
       !evaluation.isData(matmul->getOperand(1)))
     return std::optional<Attention>();

@@ -1,12 +1,14 @@
 // Decomposed attention, recognised from its softmax outwards:
-//   softmax(softcap(scale · q kᵀ) + mask) v,  k and v = concat(past, new) repeated to the query heads.
+//   softmax(softcap(scale · q kᵀ) + mask) v,  k and v = concat(past, new) repeated to the query
+//   heads.
 #pragma once
 
 #include "compiler/serve/evaluation.h"
 
 namespace platen::compiler::serve {
 
-/// What one attention reads and how. q [b,heads,s,hd], k and v [b,kv,s,hd] are values of the exported graph.
+/// What one attention reads and how. q [b,heads,s,hd], k and v [b,kv,s,hd] are values of the
+/// exported graph.
 struct Attention {
   mlir::Value q, k, v;
   int64_t layer = 0;
@@ -17,8 +19,10 @@ struct Attention {
   bool maskHides = false;
 };
 
-/// The attention that ends in `matmul` (probabilities · v), or nullopt if that matmul multiplies no softmax with a
-/// value cache. Unsupported, naming the node, if it does but in a way that is not understood.
-base::Result<std::optional<Attention>> matchAttention(const Evaluation &evaluation, mlir::Operation *matmul);
+/// The attention that ends in `matmul` (probabilities · v), or nullopt if that matmul multiplies no
+/// softmax with a value cache. Unsupported, naming the node, if it does but in a way that is not
+/// understood.
+base::Result<std::optional<Attention>> matchAttention(const Evaluation &evaluation,
+                                                      mlir::Operation *matmul);
 
 } // namespace platen::compiler::serve

@@ -70,7 +70,8 @@ std::string originOf(mlir::Operation *op) {
 
 void Evaluation::classify() {
   for (auto [i, argument] : llvm::enumerate(function_.getArguments()))
-    kinds_[argument] = i == roles_.attentionMask || i == roles_.positions ? Kind::kPosition : Kind::kData;
+    kinds_[argument] =
+        i == roles_.attentionMask || i == roles_.positions ? Kind::kPosition : Kind::kData;
   for (mlir::Operation &op : function_.getBody().front()) {
     Kind kind = mlir::isa<ir::WeightOp>(op) ? Kind::kWeight : Kind::kConstant;
     for (mlir::Value operand : op.getOperands())
@@ -137,10 +138,13 @@ Status Evaluation::resolveCacheTypes() {
       TensorType &type = cacheTypes_[index];
       std::string origin = "input '" + inputName(function_, index) + "'";
       if (type.rank() != 4)
-        return base::unsupported("the cache is " + type.toString() + "; it must be [batch, heads, past, head size]", origin);
+        return base::unsupported("the cache is " + type.toString() +
+                                     "; it must be [batch, heads, past, head size]",
+                                 origin);
       PLATEN_RETURN_IF_ERROR(refineCacheType(function_.getArgument(index), type));
       if (type.dims[1] == ops::kDynamic || type.dims[3] == ops::kDynamic)
-        return base::unsupported("the cache is " + type.toString() + ": its number of heads and head size must be constant",
+        return base::unsupported("the cache is " + type.toString() +
+                                     ": its number of heads and head size must be constant",
                                  origin);
     }
   return Status::ok();
@@ -154,27 +158,32 @@ Result<std::vector<Knowledge>> Evaluation::arguments(const RunInput &input) cons
     if (i == roles_.tokens)
       arguments.push_back({TensorType{type.dtype, {sizes.batch, sizes.sequence}}, nullptr});
     else if (i == roles_.attentionMask)
-      arguments.push_back(
-          asType(input.attentionMask ? *input.attentionMask : filled({sizes.batch, sizes.total()}, 1), type.dtype));
+      arguments.push_back(asType(input.attentionMask ? *input.attentionMask
+                                                     : filled({sizes.batch, sizes.total()}, 1),
+                                 type.dtype));
     else if (i == roles_.positions)
       arguments.push_back(asType(positionIds(sizes), type.dtype));
     else
-      arguments.push_back({TensorType{type.dtype, {sizes.batch, type.dims[1], sizes.past, type.dims[3]}}, nullptr});
+      arguments.push_back(
+          {TensorType{type.dtype, {sizes.batch, type.dims[1], sizes.past, type.dims[3]}}, nullptr});
   }
   return arguments;
 }
 
-Result<Evaluation> Evaluation::create(mlir::func::FuncOp function, const Roles &roles, const ir::WeightReader &reader) {
+Result<Evaluation> Evaluation::create(mlir::func::FuncOp function, const Roles &roles,
+                                      const ir::WeightReader &reader) {
   Evaluation evaluation(function, roles);
   PLATEN_RETURN_IF_ERROR(evaluation.resolveCacheTypes());
   evaluation.classify();
   evaluation.interpreter_ = ir::Interpreter(evaluation.positionalReader(reader));
   for (const Sizes &sizes : kSizes) {
-    PLATEN_ASSIGN_OR_RETURN(std::vector<Knowledge> arguments, evaluation.arguments({sizes, std::nullopt}));
+    PLATEN_ASSIGN_OR_RETURN(std::vector<Knowledge> arguments,
+                            evaluation.arguments({sizes, std::nullopt}));
     auto known = evaluation.interpreter_.propagate(function, arguments);
     if (!known.isOk())
       return known.status().at("with batch " + std::to_string(sizes.batch) + ", sequence " +
-                               std::to_string(sizes.sequence) + ", past " + std::to_string(sizes.past));
+                               std::to_string(sizes.sequence) + ", past " +
+                               std::to_string(sizes.past));
     evaluation.runs_.push_back(std::move(*known));
   }
   return evaluation;
@@ -218,14 +227,17 @@ std::string Evaluation::describe(mlir::Operation *op) const {
   for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
     auto type = ir::toTensorType(operand.getType());
     text += i == 0 ? "" : ", ";
-    text += type ? std::string(base::dtypeName(type->dtype)) + toString(extents(operand)) : "absent";
+    text +=
+        type ? std::string(base::dtypeName(type->dtype)) + toString(extents(operand)) : "absent";
   }
   return text + ")";
 }
 
-// --- Probe ----------------------------------------------------------------------------------------------------------
+// --- Probe
+// ----------------------------------------------------------------------------------------------------------
 
-Probe::Probe(const Evaluation &evaluation, llvm::ArrayRef<mlir::Value> values) : evaluation_(evaluation) {
+Probe::Probe(const Evaluation &evaluation, llvm::ArrayRef<mlir::Value> values)
+    : evaluation_(evaluation) {
   mlir::func::FuncOp function = evaluation.function();
   llvm::DenseSet<mlir::Operation *> needed;
   llvm::SmallVector<mlir::Value> work(values);
@@ -235,7 +247,8 @@ Probe::Probe(const Evaluation &evaluation, llvm::ArrayRef<mlir::Value> values) :
       llvm::append_range(work, op->getOperands());
   }
   mlir::OpBuilder builder(function.getContext());
-  auto type = builder.getFunctionType(function.getArgumentTypes(), mlir::ValueRange(values).getTypes());
+  auto type =
+      builder.getFunctionType(function.getArgumentTypes(), mlir::ValueRange(values).getTypes());
   slice_ = mlir::func::FuncOp::create(function.getLoc(), "probe", type);
   builder.setInsertionPointToStart(slice_.addEntryBlock());
   mlir::IRMapping mapping;
@@ -259,7 +272,8 @@ Result<std::vector<std::shared_ptr<const Tensor>>> Probe::at(const RunInput &inp
   for (mlir::Value value : slice.getBody().front().getTerminator()->getOperands()) {
     values.push_back(known[value].value);
     if (!values.back())
-      return base::unsupported("the value depends on tokens, caches or unread weights, not on positions alone");
+      return base::unsupported(
+          "the value depends on tokens, caches or unread weights, not on positions alone");
   }
   return values;
 }

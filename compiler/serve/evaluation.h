@@ -1,8 +1,9 @@
-// Concrete evaluation of an exported decoder: what its values are, as far as they depend on sizes, attention_mask and
-// position_ids alone.
+// Concrete evaluation of an exported decoder: what its values are, as far as they depend on sizes,
+// attention_mask and position_ids alone.
 //
-// The interpreter runs the graph with unknown tokens, caches and weights; shapes, masks and position tables come out
-// known. Nothing here reads a large weight: only weights that meet position-only values (cached cosines) are read.
+// The interpreter runs the graph with unknown tokens, caches and weights; shapes, masks and
+// position tables come out known. Nothing here reads a large weight: only weights that meet
+// position-only values (cached cosines) are read.
 #pragma once
 
 #include "compiler/serve/layout.h"
@@ -32,7 +33,8 @@ struct RunInput {
 
 class Evaluation {
 public:
-  static base::Result<Evaluation> create(mlir::func::FuncOp function, const Roles &roles, const ir::WeightReader &reader);
+  static base::Result<Evaluation> create(mlir::func::FuncOp function, const Roles &roles,
+                                         const ir::WeightReader &reader);
 
   Kind kind(mlir::Value value) const { return kinds_.lookup(value); }
   bool isData(mlir::Value value) const { return kind(value) == Kind::kData; }
@@ -53,7 +55,8 @@ public:
   const Roles &roles() const { return roles_; }
 
 private:
-  Evaluation(mlir::func::FuncOp function, const Roles &roles) : function_(function), roles_(roles) {}
+  Evaluation(mlir::func::FuncOp function, const Roles &roles)
+      : function_(function), roles_(roles) {}
   void classify();
   base::Status resolveCacheTypes();
   ir::WeightReader positionalReader(const ir::WeightReader &reader) const;

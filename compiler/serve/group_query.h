@@ -1,5 +1,5 @@
-// com.microsoft GroupQueryAttention, as onnxruntime-genai writes it: packed or separate q, k, v; optional q/k norms and
-// rotary embedding inside; a sliding window and a softcap as attributes.
+// com.microsoft GroupQueryAttention, as onnxruntime-genai writes it: packed or separate q, k, v;
+// optional q/k norms and rotary embedding inside; a sliding window and a softcap as attributes.
 #pragma once
 
 #include "compiler/serve/rules.h"

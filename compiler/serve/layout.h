@@ -1,10 +1,11 @@
 // Layouts: how the dimensions of an ONNX decoder's value lie in its serving form [T, features…].
 //
-// A value on the token path of an exported decoder has dimensions for batch and sequence somewhere among its feature
-// dimensions ([B, S, H], [B, heads, S, D], [B·S, H]…). The serving form flattens batch and sequence to one leading
-// token axis T and keeps the other dimensions, ones included, in their order. Which dimension is which is told by
-// comparing the value's concrete dimensions at a few sizes (kSizes) that move batch, sequence and past separately.
-// Pure functions of plain numbers; no IR.
+// A value on the token path of an exported decoder has dimensions for batch and sequence somewhere
+// among its feature dimensions ([B, S, H], [B, heads, S, D], [B·S, H]…). The serving form flattens
+// batch and sequence to one leading token axis T and keeps the other dimensions, ones included, in
+// their order. Which dimension is which is told by comparing the value's concrete dimensions at a
+// few sizes (kSizes) that move batch, sequence and past separately. Pure functions of plain
+// numbers; no IR.
 #pragma once
 
 #include "runtime/base/status.h"
@@ -22,7 +23,8 @@ struct Sizes {
   int64_t total() const { return past + sequence; }
 };
 
-/// The runs that tell dimensions apart: no two of {B, S, B·S, past, past+S, constant} agree in all of them.
+/// The runs that tell dimensions apart: no two of {B, S, B·S, past, past+S, constant} agree in all
+/// of them.
 inline constexpr std::array<Sizes, 3> kSizes{{{2, 3, 5}, {3, 3, 5}, {2, 4, 7}}};
 
 /// One dimension's extent in each run of kSizes.
@@ -40,7 +42,8 @@ std::string toString(const Extents &extents);
 /// A token-path value's dimensions: roles, and sizes of the features.
 class Layout {
 public:
-  /// InvalidArgument unless batch and sequence (or their product) occur exactly once and the rest are features.
+  /// InvalidArgument unless batch and sequence (or their product) occur exactly once and the rest
+  /// are features.
   static base::Result<Layout> of(const Extents &extents);
 
   int64_t rank() const { return static_cast<int64_t>(roles_.size()); }
@@ -57,12 +60,12 @@ private:
   std::vector<int64_t> features_;
 };
 
-/// Checks that reshaping `from` to `to` keeps tokens apart from features and in their order, so that the serving form
-/// changes its feature dimensions only.
+/// Checks that reshaping `from` to `to` keeps tokens apart from features and in their order, so
+/// that the serving form changes its feature dimensions only.
 base::Status checkReshape(const Extents &from, const Extents &to);
 
-/// What `perm` (ONNX semantics: result dimension i is operand dimension perm[i]) does to the serving form: the
-/// permutation of [T, features…], identity where only token dimensions move.
+/// What `perm` (ONNX semantics: result dimension i is operand dimension perm[i]) does to the
+/// serving form: the permutation of [T, features…], identity where only token dimensions move.
 std::vector<int64_t> featurePermutation(const Layout &operand, const std::vector<int64_t> &perm);
 
 } // namespace platen::compiler::serve

@@ -20,14 +20,16 @@ public:
     std::vector<int64_t> &dims = view.dims_;
     dims.assign(sample.mask.dims().begin(), sample.mask.dims().end());
     if (dims.size() > 4)
-      return unsupported("the mask has rank " + std::to_string(dims.size()) + "; it must broadcast to [b, heads, s, p+s]");
+      return unsupported("the mask has rank " + std::to_string(dims.size()) +
+                         "; it must broadcast to [b, heads, s, p+s]");
     dims.insert(dims.begin(), 4 - dims.size(), 1);
     const Sizes &sizes = sample.sizes;
     bool fits = dims[3] == sizes.total() && (dims[2] == sizes.sequence || dims[2] == 1) &&
                 (dims[0] == sizes.batch || dims[0] == 1);
     if (!fits)
-      return unsupported("the mask is " + sample.mask.type().toString() + " for batch " + std::to_string(sizes.batch) +
-                         ", sequence " + std::to_string(sizes.sequence) + ", past " + std::to_string(sizes.past) +
+      return unsupported("the mask is " + sample.mask.type().toString() + " for batch " +
+                         std::to_string(sizes.batch) + ", sequence " +
+                         std::to_string(sizes.sequence) + ", past " + std::to_string(sizes.past) +
                          "; it must broadcast to [b, heads, s, p+s]");
     return view;
   }
@@ -36,7 +38,8 @@ public:
 
   /// Whether the query sees the key; Unsupported for values that neither show nor hide.
   Result<bool> visible(int64_t batch, int64_t head, int64_t query, int64_t key) const {
-    int64_t index = ((pick(0, batch) * dims_[1] + pick(1, head)) * dims_[2] + pick(2, query)) * dims_[3] + key;
+    int64_t index =
+        ((pick(0, batch) * dims_[1] + pick(1, head)) * dims_[2] + pick(2, query)) * dims_[3] + key;
     double value = sample_.mask.get(index);
     if (sample_.mask.dtype() == base::DType::kBool)
       return (value != 0) != sample_.hides;
@@ -45,7 +48,8 @@ public:
     if (value <= kHides)
       return false;
     return unsupported("the mask adds " + std::to_string(value) + " to the score of query slot " +
-                       std::to_string(sample_.sizes.past + query) + " and key slot " + std::to_string(key) +
+                       std::to_string(sample_.sizes.past + query) + " and key slot " +
+                       std::to_string(key) +
                        "; only 0 and very negative values are supported (no position bias)");
   }
 
@@ -62,24 +66,29 @@ struct Expected {
   bool causal, padded;
 };
 
-Expected expectedAt(const MaskSample &sample, int64_t window, int64_t batch, int64_t query, int64_t key) {
+Expected expectedAt(const MaskSample &sample, int64_t window, int64_t batch, int64_t query,
+                    int64_t key) {
   int64_t slot = sample.sizes.past + query;
   bool causal = key <= slot && (window == 0 || key > slot - window);
-  bool padded = sample.attentionMask && sample.attentionMask->getInt(batch * sample.sizes.total() + key) == 0;
+  bool padded =
+      sample.attentionMask && sample.attentionMask->getInt(batch * sample.sizes.total() + key) == 0;
   return {causal, padded};
 }
 
-Status contradiction(const MaskSample &sample, int64_t window, int64_t query, int64_t key, bool visible) {
+Status contradiction(const MaskSample &sample, int64_t window, int64_t query, int64_t key,
+                     bool visible) {
   std::string slot = std::to_string(sample.sizes.past + query);
-  return unsupported("the mask is not causal" + (window == 0 ? "" : " with a window of " + std::to_string(window)) +
+  return unsupported("the mask is not causal" +
+                     (window == 0 ? "" : " with a window of " + std::to_string(window)) +
                      ": at past " + std::to_string(sample.sizes.past) + ", sequence " +
                      std::to_string(sample.sizes.sequence) + ", the query at slot " + slot + " " +
-                     (visible ? "sees" : "does not see") + " the key at slot " + std::to_string(key) +
+                     (visible ? "sees" : "does not see") + " the key at slot " +
+                     std::to_string(key) +
                      "; supported are causal masks, with or without a sliding window");
 }
 
-Status checkRow(const MaskSample &sample, const MaskView &view, int64_t window, int64_t batch, int64_t head,
-                int64_t query) {
+Status checkRow(const MaskSample &sample, const MaskView &view, int64_t window, int64_t batch,
+                int64_t head, int64_t query) {
   bool seesAny = false;
   for (int64_t key = 0; key < sample.sizes.total(); ++key) {
     Expected expected = expectedAt(sample, window, batch, query, key);

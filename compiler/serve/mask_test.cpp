@@ -14,7 +14,8 @@ using ops::Tensor;
 using testing::HasSubstr;
 
 /// Additive f32[1,1,s,p+s] or bool mask from a rule over (query slot, key slot).
-Tensor maskOf(const Sizes &sizes, DType dtype, const std::function<bool(int64_t, int64_t)> &visible) {
+Tensor maskOf(const Sizes &sizes, DType dtype,
+              const std::function<bool(int64_t, int64_t)> &visible) {
   Tensor mask(ops::TensorType{dtype, {1, 1, sizes.sequence, sizes.total()}});
   for (int64_t q = 0; q < sizes.sequence; ++q)
     for (int64_t k = 0; k < sizes.total(); ++k) {
@@ -51,8 +52,10 @@ TEST(MaskTest, NamesTheContradiction) {
   auto status = checkMask({sizes, everything}, 0);
   EXPECT_EQ(status.code(), base::StatusCode::kUnsupported);
   EXPECT_THAT(status.toString(), HasSubstr("slot 5 sees the key at slot 6"));
-  EXPECT_THAT(checkMask({sizes, maskOf(sizes, DType::kF32, sliding)}, 5).toString(), HasSubstr("does not see"));
-  EXPECT_THAT(checkMask({sizes, maskOf(sizes, DType::kF32, causal)}, 4).toString(), HasSubstr("window of 4"));
+  EXPECT_THAT(checkMask({sizes, maskOf(sizes, DType::kF32, sliding)}, 5).toString(),
+              HasSubstr("does not see"));
+  EXPECT_THAT(checkMask({sizes, maskOf(sizes, DType::kF32, causal)}, 4).toString(),
+              HasSubstr("window of 4"));
 }
 
 TEST(MaskTest, RefusesBiases) {

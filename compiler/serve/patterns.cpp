@@ -21,13 +21,15 @@ public:
     if (masks_.empty())
       return Status::ok();
     std::set<int64_t> windows;
-    PLATEN_RETURN_IF_ERROR(forEach({1, 1, maxContext - 1}, nullptr, [&](mlir::Value mask, const MaskSample &sample) {
-      auto window = windowOf(sample);
-      if (window.isOk())
-        windows.insert(patterns_.windows[mask] = *window);
-      return window.status();
-    }));
-    for (const Sizes &sizes : {Sizes{1, 5, 0}, Sizes{2, 3, 4}, Sizes{1, 1, std::min<int64_t>(7, maxContext - 1)}})
+    PLATEN_RETURN_IF_ERROR(
+        forEach({1, 1, maxContext - 1}, nullptr, [&](mlir::Value mask, const MaskSample &sample) {
+          auto window = windowOf(sample);
+          if (window.isOk())
+            windows.insert(patterns_.windows[mask] = *window);
+          return window.status();
+        }));
+    for (const Sizes &sizes :
+         {Sizes{1, 5, 0}, Sizes{2, 3, 4}, Sizes{1, 1, std::min<int64_t>(7, maxContext - 1)}})
       PLATEN_RETURN_IF_ERROR(check(sizes, nullptr));
     windows.erase(0);
     for (int64_t window : windows) // three queries, the last of which no longer sees slot 0
@@ -54,18 +56,23 @@ private:
   }
 
   const std::pair<mlir::Operation *, Attention> &userOf(mlir::Value mask) const {
-    return *llvm::find_if(patterns_.attentions, [&](const auto &entry) { return entry.second.mask == mask; });
+    return *llvm::find_if(patterns_.attentions,
+                          [&](const auto &entry) { return entry.second.mask == mask; });
   }
 
-  template <typename F> Status forEach(const Sizes &sizes, const ops::Tensor *attentionMask, F &&visit) {
+  template <typename F>
+  Status forEach(const Sizes &sizes, const ops::Tensor *attentionMask, F &&visit) {
     RunInput input{sizes, std::nullopt};
     if (attentionMask)
       input.attentionMask = *attentionMask;
     PLATEN_ASSIGN_OR_RETURN(auto values, probe_.at(input));
     for (auto [mask, value] : llvm::zip(masks_, values)) {
       const auto &[op, attention] = userOf(mask);
-      if (Status status = visit(mask, MaskSample{sizes, *value, attentionMask, attention.maskHides}); !status.isOk())
-        return status.at(mask.getDefiningOp() ? originOf(mask.getDefiningOp()) : "mask").at(originOf(op));
+      if (Status status =
+              visit(mask, MaskSample{sizes, *value, attentionMask, attention.maskHides});
+          !status.isOk())
+        return status.at(mask.getDefiningOp() ? originOf(mask.getDefiningOp()) : "mask")
+            .at(originOf(op));
     }
     return Status::ok();
   }

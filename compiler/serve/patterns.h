@@ -1,4 +1,5 @@
-// What the rewriter finds in the graph before it writes anything: attentions with their windows, and rotary embeddings.
+// What the rewriter finds in the graph before it writes anything: attentions with their windows,
+// and rotary embeddings.
 #pragma once
 
 #include "compiler/serve/attention.h"

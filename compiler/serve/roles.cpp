@@ -1,4 +1,5 @@
-// Names as optimum, torch and onnxruntime-genai write them; the transformers exporter's variant is read too.
+// Names as optimum, torch and onnxruntime-genai write them; the transformers exporter's variant is
+// read too.
 #include "compiler/serve/roles.h"
 
 #include "mlir/IR/BuiltinTypes.h"
@@ -19,7 +20,8 @@ struct CacheName {
 
 /// past_key_values.3.key, present.3.value, input.past_key_values.layers.3.keys…
 std::optional<CacheName> parseCacheName(llvm::StringRef name, llvm::StringRef stems) {
-  llvm::Regex pattern(("^(input\\.|output\\.)?(" + stems + ")(\\.layers)?\\.([0-9]+)\\.(key|value)s?$").str());
+  llvm::Regex pattern(
+      ("^(input\\.|output\\.)?(" + stems + ")(\\.layers)?\\.([0-9]+)\\.(key|value)s?$").str());
   llvm::SmallVector<llvm::StringRef> groups;
   if (!pattern.match(name, &groups))
     return std::nullopt;
@@ -29,26 +31,31 @@ std::optional<CacheName> parseCacheName(llvm::StringRef name, llvm::StringRef st
   return parsed;
 }
 
-Status addCache(std::map<int64_t, CachePair> &caches, const CacheName &name, unsigned index, const std::string &text) {
+Status addCache(std::map<int64_t, CachePair> &caches, const CacheName &name, unsigned index,
+                const std::string &text) {
   auto &slot = name.isKey ? caches[name.layer].key : caches[name.layer].value;
   if (slot)
-    return base::invalidArgument("a second tensor for the same layer and part of the cache", "'" + text + "'");
+    return base::invalidArgument("a second tensor for the same layer and part of the cache",
+                                 "'" + text + "'");
   slot = index;
   return Status::ok();
 }
 
 Status checkPairs(const Roles &roles) {
   if (roles.past.empty())
-    return unsupported("the decoder has no past_key_values.N.key and .value inputs; export it with a KV cache (optimum: "
+    return unsupported("the decoder has no past_key_values.N.key and .value inputs; export it with "
+                       "a KV cache (optimum: "
                        "--task text-generation-with-past)");
   for (const auto &[layer, pair] : roles.past) {
     std::string number = std::to_string(layer);
     if (!pair.key || !pair.value)
-      return base::invalidArgument("layer " + number + " has a past " + (pair.key ? "key but no value" : "value but no key"),
+      return base::invalidArgument("layer " + number + " has a past " +
+                                       (pair.key ? "key but no value" : "value but no key"),
                                    "past_key_values." + number);
     auto present = roles.present.find(layer);
     if (present == roles.present.end() || !present->second.key || !present->second.value)
-      return base::invalidArgument("layer " + number + " has a past but no present key and value among the outputs",
+      return base::invalidArgument("layer " + number +
+                                       " has a past but no present key and value among the outputs",
                                    "present." + number);
   }
   return Status::ok();
@@ -69,13 +76,15 @@ Result<Roles> findInputs(mlir::func::FuncOp function) {
     } else if (auto cache = parseCacheName(name, "past_key_values|past")) {
       PLATEN_RETURN_IF_ERROR(addCache(roles.past, *cache, i, name));
     } else {
-      return unsupported("the serving form knows no use for this input; it knows input_ids, attention_mask, position_ids and "
+      return unsupported("the serving form knows no use for this input; it knows input_ids, "
+                         "attention_mask, position_ids and "
                          "past_key_values.N.{key,value}",
                          "input '" + name + "'");
     }
   }
   if (!hasTokens)
-    return unsupported("there is no input 'input_ids': the graph is no text decoder, or is fed embeddings");
+    return unsupported(
+        "there is no input 'input_ids': the graph is no text decoder, or is fed embeddings");
   return roles;
 }
 

@@ -1,5 +1,5 @@
-// Tables are built in chunks of positions, each chunk one run with its past; rows are then compared with runs of other
-// lengths.
+// Tables are built in chunks of positions, each chunk one run with its past; rows are then compared
+// with runs of other lengths.
 #include "compiler/serve/rope.h"
 #include "compiler/serve/trace.h"
 
@@ -15,7 +15,8 @@ using ops::Tensor;
 
 namespace {
 
-/// Positions evaluated at a time: bounds memory and, for graphs whose tables depend on lengths, makes runs differ.
+/// Positions evaluated at a time: bounds memory and, for graphs whose tables depend on lengths,
+/// makes runs differ.
 constexpr int64_t kChunk = 1024;
 
 struct Product {
@@ -49,7 +50,8 @@ std::optional<Turn> turnOf(const Evaluation &evaluation, mlir::Value turned, mli
   if (!traced || extents.empty() || evaluation.extents(turned) != extents)
     return std::nullopt;
   int64_t width = extents.back()[0];
-  Turn turn{std::vector<int64_t>(static_cast<size_t>(width)), std::vector<double>(static_cast<size_t>(width))};
+  Turn turn{std::vector<int64_t>(static_cast<size_t>(width)),
+            std::vector<double>(static_cast<size_t>(width))};
   for (int64_t i = 0; i < traced->elementCount(); ++i) {
     double value = traced->get(i);
     auto source = static_cast<int64_t>(std::abs(value)) - 1;
@@ -83,7 +85,8 @@ int64_t columnOf(PairPlace place, int64_t width, bool interleaved) {
   return place.pair + (place.second ? width / 2 : 0);
 }
 
-/// Whether the turn exchanges the two elements of each pair and negates one: the first (1) or the second (−1).
+/// Whether the turn exchanges the two elements of each pair and negates one: the first (1) or the
+/// second (−1).
 std::optional<double> signOf(const Turn &turn, bool interleaved) {
   auto width = static_cast<int64_t>(turn.from.size());
   double sign = -turn.sign[0];
@@ -98,7 +101,8 @@ std::optional<double> signOf(const Turn &turn, bool interleaved) {
   return sign;
 }
 
-std::optional<Rope> ropeOf(const Evaluation &evaluation, const Product &straight, const Product &turned) {
+std::optional<Rope> ropeOf(const Evaluation &evaluation, const Product &straight,
+                           const Product &turned) {
   auto turn = turnOf(evaluation, turned.data, straight.data);
   if (!turn || turn->from.size() % 2 != 0)
     return std::nullopt;
@@ -108,19 +112,23 @@ std::optional<Rope> ropeOf(const Evaluation &evaluation, const Product &straight
   return std::nullopt;
 }
 
-/// Copies rows of a coefficient, [.., s, .., r] for one run, as [s, r]; Unsupported if it varies otherwise.
+/// Copies rows of a coefficient, [.., s, .., r] for one run, as [s, r]; Unsupported if it varies
+/// otherwise.
 class Rows {
 public:
   static Result<Rows> of(const Tensor &coefficient, const Sizes &sizes, int64_t width) {
     Rows rows{coefficient, sizes, width};
     int64_t one = sizes.sequence * width, count = coefficient.elementCount();
-    if (coefficient.dims().empty() || coefficient.dims().back() != width || (count != one && count != one * sizes.batch))
-      return unsupported("cos or sin of the rotary embedding is " + coefficient.type().toString() + " for batch " +
-                         std::to_string(sizes.batch) + " and sequence " + std::to_string(sizes.sequence) +
-                         "; it must hold one row of " + std::to_string(width) + " a position");
+    if (coefficient.dims().empty() || coefficient.dims().back() != width ||
+        (count != one && count != one * sizes.batch))
+      return unsupported("cos or sin of the rotary embedding is " + coefficient.type().toString() +
+                         " for batch " + std::to_string(sizes.batch) + " and sequence " +
+                         std::to_string(sizes.sequence) + "; it must hold one row of " +
+                         std::to_string(width) + " a position");
     for (int64_t i = one; i < count; ++i)
       if (coefficient.get(i) != coefficient.get(i % one))
-        return unsupported("cos or sin of the rotary embedding differs between sequences at the same position");
+        return unsupported(
+            "cos or sin of the rotary embedding differs between sequences at the same position");
     return rows;
   }
   double at(int64_t row, int64_t column) const { return coefficient_.get(row * width_ + column); }
@@ -145,7 +153,8 @@ public:
   Result<RopeTables> build() {
     for (int64_t past = 0; past < positions_; past += kChunk)
       PLATEN_RETURN_IF_ERROR(visit({1, std::min(kChunk, positions_ - past), past}, /*write=*/true));
-    // The same rows in other company: alone at the powers of two and at the end, in a batch, after another past.
+    // The same rows in other company: alone at the powers of two and at the end, in a batch, after
+    // another past.
     for (int64_t past = 1; past < positions_; past *= 2) {
       PLATEN_RETURN_IF_ERROR(visit({1, 1, past - 1}, false));
       PLATEN_RETURN_IF_ERROR(visit({1, 1, past}, false));
@@ -168,21 +177,25 @@ private:
     return Status::ok();
   }
 
-  Status visitPair(const Rows &cos, const Rows &sin, const Sizes &sizes, int64_t row, int64_t pair, bool write) {
+  Status visitPair(const Rows &cos, const Rows &sin, const Sizes &sizes, int64_t row, int64_t pair,
+                   bool write) {
     int64_t first = columnOf({pair, false}, width_, rope_.interleaved);
     int64_t second = columnOf({pair, true}, width_, rope_.interleaved);
     int64_t position = sizes.past + row, index = position * (width_ / 2) + pair;
     double c = cos.at(row, first), s = sin.at(row, first);
     if (c != cos.at(row, second) || s != sin.at(row, second))
       return unsupported("the two elements of pair " + std::to_string(pair) +
-                         " of a rotary embedding turn by different angles at position " + std::to_string(position));
+                         " of a rotary embedding turn by different angles at position " +
+                         std::to_string(position));
     if (write) {
       tables_.cos.set(index, c);
       tables_.sin.set(index, rope_.sinSign * s);
     } else if (tables_.cos.get(index) != c || tables_.sin.get(index) != rope_.sinSign * s) {
       return unsupported("the rotary embedding at position " + std::to_string(position) +
-                         " depends on the sequence's length (it differs at past " + std::to_string(sizes.past) +
-                         ", sequence " + std::to_string(sizes.sequence) + "); only tables of the position are supported");
+                         " depends on the sequence's length (it differs at past " +
+                         std::to_string(sizes.past) + ", sequence " +
+                         std::to_string(sizes.sequence) +
+                         "); only tables of the position are supported");
     }
     return Status::ok();
   }
@@ -198,7 +211,8 @@ private:
 std::optional<Rope> matchRope(const Evaluation &evaluation, mlir::Operation *add) {
   if (add->getName().stripDialect() != "add")
     return std::nullopt;
-  auto left = productOf(evaluation, add->getOperand(0)), right = productOf(evaluation, add->getOperand(1));
+  auto left = productOf(evaluation, add->getOperand(0)),
+       right = productOf(evaluation, add->getOperand(1));
   if (!left || !right)
     return std::nullopt;
   if (auto rope = ropeOf(evaluation, *left, *right))
@@ -206,7 +220,8 @@ std::optional<Rope> matchRope(const Evaluation &evaluation, mlir::Operation *add
   return ropeOf(evaluation, *right, *left);
 }
 
-Result<RopeTables> evaluateTables(const Evaluation &evaluation, const Rope &rope, int64_t positions) {
+Result<RopeTables> evaluateTables(const Evaluation &evaluation, const Rope &rope,
+                                  int64_t positions) {
   return TableBuilder(evaluation, rope, positions).build();
 }
 

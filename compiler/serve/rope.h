@@ -1,8 +1,8 @@
 // Rotary position embedding, recognised as x·cos + turned(x)·sin, and its cos/sin tables.
 //
-// turned(x) is whatever moves and negates elements within the last axis (slices, splits, concatenations); what it does
-// is read off element numbers. cos and sin are evaluated at every position, so that any scaling of the frequencies is
-// captured exactly as the graph computes it.
+// turned(x) is whatever moves and negates elements within the last axis (slices, splits,
+// concatenations); what it does is read off element numbers. cos and sin are evaluated at every
+// position, so that any scaling of the frequencies is captured exactly as the graph computes it.
 #pragma once
 
 #include "compiler/serve/evaluation.h"
@@ -24,8 +24,10 @@ struct RopeTables {
   ops::Tensor cos, sin;
 };
 
-/// Evaluates the tables. Unsupported if they depend on anything but the position (the sequence's length, the past's,
-/// the batch), or if the two elements of a pair turn by different angles. Costs O(positions · r).
-base::Result<RopeTables> evaluateTables(const Evaluation &evaluation, const Rope &rope, int64_t positions);
+/// Evaluates the tables. Unsupported if they depend on anything but the position (the sequence's
+/// length, the past's, the batch), or if the two elements of a pair turn by different angles. Costs
+/// O(positions · r).
+base::Result<RopeTables> evaluateTables(const Evaluation &evaluation, const Rope &rope,
+                                        int64_t positions);
 
 } // namespace platen::compiler::serve

@@ -1,5 +1,5 @@
-// One rule a family of ops; a rule checks that what it moves or reduces are features, then creates the same op with
-// axes counted in [T, features…].
+// One rule a family of ops; a rule checks that what it moves or reduces are features, then creates
+// the same op with axes counted in [T, features…].
 #include "compiler/serve/rules.h"
 #include "compiler/serve/trace.h"
 #include "ops/ir/adaptor.h"
@@ -23,17 +23,20 @@ using Values = llvm::SmallVector<mlir::Value>;
 class Rewriter {
 public:
   Rewriter(mlir::Operation *op, const RuleContext &context)
-      : op_(op), context_(context), evaluation_(context.evaluation), name_(op->getName().stripDialect()) {}
+      : op_(op), context_(context), evaluation_(context.evaluation),
+        name_(op->getName().stripDialect()) {}
 
   Result<Values> rewrite() {
     using Rule = Result<Values> (Rewriter::*)();
     Rule rule =
         llvm::StringSwitch<Rule>(name_)
-            .Cases("add", "sub", "mul", "div", "pow", "min", "max", "where", "clip", &Rewriter::elementwise)
-            .Cases("neg", "abs", "exp", "log", "sqrt", "reciprocal", "sigmoid", "tanh", "erf", "gelu", &Rewriter::elementwise)
-            .Cases("relu", "silu", "softplus", "cast", &Rewriter::elementwise)
-            .Cases("equal", "less", "less_or_equal", "greater", "greater_or_equal", "is_nan", "and", "or", "not",
+            .Cases("add", "sub", "mul", "div", "pow", "min", "max", "where", "clip",
                    &Rewriter::elementwise)
+            .Cases("neg", "abs", "exp", "log", "sqrt", "reciprocal", "sigmoid", "tanh", "erf",
+                   "gelu", &Rewriter::elementwise)
+            .Cases("relu", "silu", "softplus", "cast", &Rewriter::elementwise)
+            .Cases("equal", "less", "less_or_equal", "greater", "greater_or_equal", "is_nan", "and",
+                   "or", "not", &Rewriter::elementwise)
             .Cases("reshape", "squeeze", "unsqueeze", "flatten", &Rewriter::reshape)
             .Case("transpose", &Rewriter::transpose)
             .Case("expand", &Rewriter::expand)
@@ -71,7 +74,8 @@ private:
   }
 
   Result<Values> create(mlir::ValueRange operands, const ops::Attributes &attributes) const {
-    auto created = ir::createOp(context_.builder, op_->getLoc(), {name_.data(), name_.size()}, operands, attributes);
+    auto created = ir::createOp(context_.builder, op_->getLoc(), {name_.data(), name_.size()},
+                                operands, attributes);
     if (!created.isOk())
       return created.status().at(originOf(op_));
     return Values((*created)->getResults());
@@ -87,14 +91,16 @@ private:
     if (axis < 0)
       axis += layout.rank();
     if (axis < 0 || axis >= layout.rank() || !layout.isFeature(axis))
-      return refuse("it works along axis " + std::to_string(axis) + ", which is no feature dimension");
+      return refuse("it works along axis " + std::to_string(axis) +
+                    ", which is no feature dimension");
     return axis;
   }
 
   /// An integer operand that is a constant, or nullopt if it is absent.
   Result<std::optional<std::vector<int64_t>>> ints(unsigned index) const {
     std::optional<std::vector<int64_t>> none;
-    if (index >= op_->getNumOperands() || mlir::isa<mlir::NoneType>(op_->getOperand(index).getType()))
+    if (index >= op_->getNumOperands() ||
+        mlir::isa<mlir::NoneType>(op_->getOperand(index).getType()))
       return none;
     const Tensor *value = evaluation_.constant(op_->getOperand(index));
     if (!value)
@@ -158,7 +164,8 @@ private:
         operands.push_back({});
         continue;
       }
-      auto aligned = evaluation_.isData(operand) ? alignData(operand, layout) : alignFixed(operand, layout);
+      auto aligned =
+          evaluation_.isData(operand) ? alignData(operand, layout) : alignFixed(operand, layout);
       if (!aligned.isOk())
         return aligned.status();
       operands.push_back(*aligned);
@@ -174,8 +181,9 @@ private:
     Status clean = checkReshape(evaluation_.extents(x), evaluation_.extents(op_->getResult(0)));
     if (!clean.isOk())
       return refuse(std::string(clean.message()));
-    PLATEN_ASSIGN_OR_RETURN(mlir::Value reshaped, reshapeFeatures(context_.builder, op_->getLoc(), context_.data(x),
-                                                                  layout.features()));
+    PLATEN_ASSIGN_OR_RETURN(
+        mlir::Value reshaped,
+        reshapeFeatures(context_.builder, op_->getLoc(), context_.data(x), layout.features()));
     return Values{reshaped};
   }
 
@@ -223,10 +231,13 @@ private:
     for (size_t i = 0; i < parts[0].size(); ++i) {
       int64_t axis = parts[2].empty() ? static_cast<int64_t>(i) : parts[2][i];
       axis += axis < 0 ? static_cast<int64_t>(extents.size()) : 0;
-      int64_t size = extents[static_cast<size_t>(axis)][run], step = parts[3].empty() ? 1 : parts[3][i];
+      int64_t size = extents[static_cast<size_t>(axis)][run],
+              step = parts[3].empty() ? 1 : parts[3][i];
       if (step < 1)
         return refuse("it slices backwards");
-      auto clamp = [&](int64_t at) { return std::clamp(at < 0 ? at + size : at, int64_t{0}, size); };
+      auto clamp = [&](int64_t at) {
+        return std::clamp(at < 0 ? at + size : at, int64_t{0}, size);
+      };
       cuts.push_back({axis, clamp(parts[0][i]), clamp(parts[1][i]), step});
     }
     return cuts;
@@ -256,22 +267,26 @@ private:
     }
     if (axes.empty())
       return same(x);
-    return create({context_.data(x), constantInts(starts), constantInts(ends), constantInts(axes), constantInts(steps)},
+    return create({context_.data(x), constantInts(starts), constantInts(ends), constantInts(axes),
+                   constantInts(steps)},
                   {});
   }
 
   Result<Values> split() {
     PLATEN_ASSIGN_OR_RETURN(Layout layout, layoutOf(op_->getOperand(0)));
-    PLATEN_ASSIGN_OR_RETURN(int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
+    PLATEN_ASSIGN_OR_RETURN(
+        int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
     std::vector<int64_t> parts;
     for (mlir::Value result : op_->getResults())
       parts.push_back(evaluation_.extents(result)[static_cast<size_t>(axis)][0]);
-    return create({context_.data(op_->getOperand(0)), constantInts(parts)}, {{"axis", layout.axisOf(axis)}});
+    return create({context_.data(op_->getOperand(0)), constantInts(parts)},
+                  {{"axis", layout.axisOf(axis)}});
   }
 
   Result<Values> concat() {
     PLATEN_ASSIGN_OR_RETURN(Layout layout, layoutOf(op_->getResult(0)));
-    PLATEN_ASSIGN_OR_RETURN(int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
+    PLATEN_ASSIGN_OR_RETURN(
+        int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
     Values operands;
     for (mlir::Value operand : op_->getOperands()) {
       if (!evaluation_.isData(operand))
@@ -290,7 +305,8 @@ private:
     if (evaluation_.isData(op_->getOperand(1)))
       return refuse("it gathers token values at positions that depend on tokens");
     PLATEN_ASSIGN_OR_RETURN(Layout layout, layoutOf(op_->getOperand(0)));
-    PLATEN_ASSIGN_OR_RETURN(int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
+    PLATEN_ASSIGN_OR_RETURN(
+        int64_t axis, featureAxis(layout, ops::intAttribute(attributesWithDefaults(), "axis")));
     PLATEN_ASSIGN_OR_RETURN(mlir::Value indices, context_.fixed(op_->getOperand(1)));
     return create({context_.data(op_->getOperand(0)), indices}, {{"axis", layout.axisOf(axis)}});
   }
@@ -331,13 +347,15 @@ private:
     return create({context_.data(op_->getOperand(0)), constantInts(mapped)}, attributes());
   }
 
-  /// Ops that read the last axis (or the attribute `axis`) of their token-path operands and weights beside them.
+  /// Ops that read the last axis (or the attribute `axis`) of their token-path operands and weights
+  /// beside them.
   Result<Values> lastAxis() {
     PLATEN_ASSIGN_OR_RETURN(Layout layout, layoutOf(op_->getOperand(0)));
     ops::Attributes given = attributesWithDefaults();
     auto attribute = given.find("axis");
     PLATEN_ASSIGN_OR_RETURN(
-        int64_t axis, featureAxis(layout, attribute == given.end() ? -1 : std::get<int64_t>(attribute->second)));
+        int64_t axis,
+        featureAxis(layout, attribute == given.end() ? -1 : std::get<int64_t>(attribute->second)));
     if (attribute != given.end())
       attribute->second = layout.axisOf(axis);
     Values operands;
@@ -360,23 +378,27 @@ private:
     PLATEN_ASSIGN_OR_RETURN(Layout layout, layoutOf(op_->getOperand(0)));
     PLATEN_ASSIGN_OR_RETURN(mlir::Value skip, alignData(op_->getOperand(1), layout));
     PLATEN_ASSIGN_OR_RETURN(mlir::Value scale, context_.fixed(op_->getOperand(2)));
-    PLATEN_ASSIGN_OR_RETURN(mlir::Value sum, createValue(context_.builder, op_->getLoc(), "add",
-                                                         {context_.data(op_->getOperand(0)), skip}));
+    PLATEN_ASSIGN_OR_RETURN(mlir::Value sum,
+                            createValue(context_.builder, op_->getLoc(), "add",
+                                        {context_.data(op_->getOperand(0)), skip}));
     if (!mlir::isa<mlir::NoneType>(op_->getOperand(3).getType())) {
       PLATEN_ASSIGN_OR_RETURN(mlir::Value bias, context_.fixed(op_->getOperand(3)));
-      PLATEN_ASSIGN_OR_RETURN(sum, createValue(context_.builder, op_->getLoc(), "add", {sum, bias}));
+      PLATEN_ASSIGN_OR_RETURN(sum,
+                              createValue(context_.builder, op_->getLoc(), "add", {sum, bias}));
     }
     double epsilon = ops::floatAttribute(attributesWithDefaults(), "epsilon");
-    PLATEN_ASSIGN_OR_RETURN(mlir::Value norm, createValue(context_.builder, op_->getLoc(), "rms_norm", {sum, scale},
-                                                          {{"epsilon", epsilon}}));
+    PLATEN_ASSIGN_OR_RETURN(mlir::Value norm,
+                            createValue(context_.builder, op_->getLoc(), "rms_norm", {sum, scale},
+                                        {{"epsilon", epsilon}}));
     return Values{norm, sum};
   }
 
   Result<Values> matmul() {
     mlir::Value x = op_->getOperand(0), weight = op_->getOperand(1);
     if (evaluation_.isData(weight))
-      return refuse(evaluation_.isData(x) ? "two token values are multiplied outside of a known attention"
-                                          : "a weight is multiplied from the left");
+      return refuse(evaluation_.isData(x)
+                        ? "two token values are multiplied outside of a known attention"
+                        : "a weight is multiplied from the left");
     if (evaluation_.extents(weight).size() != 2)
       return refuse("a matmul on the token path needs a weight of rank 2");
     return lastAxis();
@@ -407,14 +429,16 @@ mlir::Value createConstant(mlir::OpBuilder &builder, mlir::Location location, co
   return builder.create<ir::ConstantOp>(location, ir::toMlirConstant(builder.getContext(), value));
 }
 
-Result<mlir::Value> createValue(mlir::OpBuilder &builder, mlir::Location location, std::string_view name,
-                                mlir::ValueRange operands, const ops::Attributes &attributes) {
-  PLATEN_ASSIGN_OR_RETURN(mlir::Operation * op, ir::createOp(builder, location, name, operands, attributes));
+Result<mlir::Value> createValue(mlir::OpBuilder &builder, mlir::Location location,
+                                std::string_view name, mlir::ValueRange operands,
+                                const ops::Attributes &attributes) {
+  PLATEN_ASSIGN_OR_RETURN(mlir::Operation * op,
+                          ir::createOp(builder, location, name, operands, attributes));
   return op->getResult(0);
 }
 
-Result<mlir::Value> reshapeFeatures(mlir::OpBuilder &builder, mlir::Location location, mlir::Value x,
-                                    llvm::ArrayRef<int64_t> features) {
+Result<mlir::Value> reshapeFeatures(mlir::OpBuilder &builder, mlir::Location location,
+                                    mlir::Value x, llvm::ArrayRef<int64_t> features) {
   auto type = mlir::cast<mlir::RankedTensorType>(x.getType());
   if (type.getShape().drop_front() == features)
     return x;

@@ -16,7 +16,9 @@ using base::Status;
 namespace {
 
 void noteRoles(mlir::func::FuncOp function, const serve::Roles &roles, ServeInfo &info) {
-  auto note = [&](const std::string &name, std::string role) { info.roles[name] = std::move(role); };
+  auto note = [&](const std::string &name, std::string role) {
+    info.roles[name] = std::move(role);
+  };
   note(serve::inputName(function, roles.tokens), "tokens");
   if (roles.attentionMask)
     note(serve::inputName(function, *roles.attentionMask), "attention mask");
@@ -28,7 +30,8 @@ void noteRoles(mlir::func::FuncOp function, const serve::Roles &roles, ServeInfo
   }
   for (const auto &[layer, pair] : roles.present) {
     note(serve::outputName(function, *pair.key), "present keys of layer " + std::to_string(layer));
-    note(serve::outputName(function, *pair.value), "present values of layer " + std::to_string(layer));
+    note(serve::outputName(function, *pair.value),
+         "present values of layer " + std::to_string(layer));
   }
   note(serve::outputName(function, roles.logits), "logits");
   for (unsigned index : roles.hidden)
@@ -46,7 +49,8 @@ void eraseUnusedInitializers(mlir::ModuleOp module) {
 
 } // namespace
 
-Result<ServeInfo> convertToServingForm(mlir::ModuleOp module, const ir::WeightReader &reader, const ServeOptions &options) {
+Result<ServeInfo> convertToServingForm(mlir::ModuleOp module, const ir::WeightReader &reader,
+                                       const ServeOptions &options) {
   auto function = module.lookupSymbol<mlir::func::FuncOp>("main");
   if (!function || !function.getBody().hasOneBlock())
     return base::invalidArgument("the module has no function @main with one block");
@@ -60,8 +64,10 @@ Result<ServeInfo> convertToServingForm(mlir::ModuleOp module, const ir::WeightRe
   mlir::IRRewriter rewriter(module.getContext());
   mlir::DominanceInfo dominance(function);
   mlir::eliminateCommonSubExpressions(rewriter, dominance, function);
-  PLATEN_ASSIGN_OR_RETURN(serve::Evaluation evaluation, serve::Evaluation::create(function, roles, reader));
-  PLATEN_ASSIGN_OR_RETURN(serve::Patterns patterns, serve::findPatterns(evaluation, options.maxContext));
+  PLATEN_ASSIGN_OR_RETURN(serve::Evaluation evaluation,
+                          serve::Evaluation::create(function, roles, reader));
+  PLATEN_ASSIGN_OR_RETURN(serve::Patterns patterns,
+                          serve::findPatterns(evaluation, options.maxContext));
   info.dialect = patterns.attentions.empty() ? "GroupQueryAttention" : "decomposed attention";
   PLATEN_RETURN_IF_ERROR(serve::writeStep(module, evaluation, patterns, options, info));
   if (!options.keepMain) {

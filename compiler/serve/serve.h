@@ -1,11 +1,14 @@
-// The serving form: rewrites an exported decoder into `func @step`, see ARCHITECTURE.md, "Serving form by evaluation".
+// The serving form: rewrites an exported decoder into `func @step`, see ARCHITECTURE.md, "Serving
+// form by evaluation".
 //
-//   func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %sequences: tensor<?xi32>, %rows: tensor<?xi32>)
+//   func @step(%tokens: tensor<?xi32>, %positions: tensor<?xi32>, %sequences: tensor<?xi32>, %rows:
+//   tensor<?xi32>)
 //       -> (logits tensor<?xVxf32>[, hidden states tensor<?xHxf32>…])
 //
-// Applies to decoders with past/present tensors whose attention is decomposed (optimum, torch) or com.microsoft
-// GroupQueryAttention (onnxruntime-genai). Everything else is refused, naming the ONNX node. Costs three passes of type
-// propagation over the graph and the evaluation of masks and rotary tables; reads no weight but cached cosines.
+// Applies to decoders with past/present tensors whose attention is decomposed (optimum, torch) or
+// com.microsoft GroupQueryAttention (onnxruntime-genai). Everything else is refused, naming the
+// ONNX node. Costs three passes of type propagation over the graph and the evaluation of masks and
+// rotary tables; reads no weight but cached cosines.
 #pragma once
 
 #include "ops/ir/interpreter.h"
@@ -17,14 +20,15 @@
 namespace platen::compiler {
 
 struct ServeOptions {
-  /// Positions that a sequence may reach; sizes the rotary tables. Windows at least this long are none.
+  /// Positions that a sequence may reach; sizes the rotary tables. Windows at least this long are
+  /// none.
   int64_t maxContext = 4096;
   /// Keeps @main beside @step (for tests and dumps).
   bool keepMain = false;
 };
 
-/// A weight that the compiler computed: initializer @name refers to the whole of the virtual file `file`, which the
-/// caller must put into its weight store.
+/// A weight that the compiler computed: initializer @name refers to the whole of the virtual file
+/// `file`, which the caller must put into its weight store.
 struct ComputedWeight {
   std::string name, file;
   std::shared_ptr<const ops::Tensor> value;
@@ -44,8 +48,9 @@ struct ServeInfo {
   std::vector<ComputedWeight> computed;     ///< rotary tables f32[maxContext, r/2]
 };
 
-/// Replaces @main by @step. On failure the module keeps @main as it was (duplicates removed) and has no @step.
-/// `reader` gives the bytes of the few weights that position-only values read; null if there are none.
+/// Replaces @main by @step. On failure the module keeps @main as it was (duplicates removed) and
+/// has no @step. `reader` gives the bytes of the few weights that position-only values read; null
+/// if there are none.
 base::Result<ServeInfo> convertToServingForm(mlir::ModuleOp module, const ir::WeightReader &reader,
                                              const ServeOptions &options);
 

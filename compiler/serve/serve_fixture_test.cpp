@@ -1,6 +1,8 @@
-// Exported decoders, served and run through the references, beside ONNX Runtime's logits for the exported graphs.
+// Exported decoders, served and run through the references, beside ONNX Runtime's logits for the
+// exported graphs.
 //
-// Fixtures: small random models by optimum, torch dynamo and onnxruntime-genai; skipped where they are missing.
+// Fixtures: small random models by optimum, torch dynamo and onnxruntime-genai; skipped where they
+// are missing.
 #include "compiler/import/fold.h"
 #include "compiler/import/importer.h"
 #include "compiler/serve/serve.h"
@@ -28,12 +30,15 @@ std::filesystem::path fixture(const std::string &name) {
   return std::filesystem::path(shared ? shared : "") / "fixtures" / "tiny" / name;
 }
 
-/// An array of ort_ref.npz, read by numpy (the importer's schema comes with Python, hence numpy is there).
-template <typename T> std::vector<T> npzArray(const std::filesystem::path &file, const std::string &array) {
+/// An array of ort_ref.npz, read by numpy (the importer's schema comes with Python, hence numpy is
+/// there).
+template <typename T>
+std::vector<T> npzArray(const std::filesystem::path &file, const std::string &array) {
   std::string out = testing::TempDir() + "/" + file.parent_path().filename().string() + "." + array;
   std::string type = sizeof(T) == 8 ? "<i8" : "<f4";
-  std::string command = std::string(PLATEN_PYTHON) + " -c \"import numpy; numpy.load('" + file.string() + "')['" + array +
-                        "'].astype('" + type + "').tofile('" + out + "')\"";
+  std::string command = std::string(PLATEN_PYTHON) + " -c \"import numpy; numpy.load('" +
+                        file.string() + "')['" + array + "'].astype('" + type + "').tofile('" +
+                        out + "')\"";
   if (std::system(command.c_str()) != 0)
     return {};
   std::ifstream stream(out, std::ios::binary);
@@ -60,27 +65,32 @@ class Served {
 public:
   static base::Result<std::unique_ptr<Served>> load(const std::string &name, int64_t maxContext) {
     auto served = std::make_unique<Served>();
-    PLATEN_ASSIGN_OR_RETURN(served->model, importOnnx(fixture(name) / "model.onnx", served->context));
+    PLATEN_ASSIGN_OR_RETURN(served->model,
+                            importOnnx(fixture(name) / "model.onnx", served->context));
     mlir::PassManager passes(&served->context);
     passes.addPass(createFoldPass());
     if (mlir::failed(passes.run(*served->model.module)))
       return base::internalError("folding failed");
     ServeOptions options;
     options.maxContext = maxContext;
-    PLATEN_ASSIGN_OR_RETURN(served->info,
-                            convertToServingForm(*served->model.module,
-                                                 weightReader(*served->model.module, served->model.weights), options));
+    PLATEN_ASSIGN_OR_RETURN(
+        served->info,
+        convertToServingForm(*served->model.module,
+                             weightReader(*served->model.module, served->model.weights), options));
     for (const ComputedWeight &weight : served->info.computed)
-      PLATEN_RETURN_IF_ERROR(served->model.weights->add(weight.file, weight.value->bytes(), weight.value));
+      PLATEN_RETURN_IF_ERROR(
+          served->model.weights->add(weight.file, weight.value->bytes(), weight.value));
     return served;
   }
 
   std::vector<Tensor> run(const Step &step) {
     std::vector<Tensor> arguments;
     for (const auto *values : {&step.tokens, &step.positions, &step.sequences, &step.rows})
-      arguments.push_back(Tensor::of<int>(DType::kI32, {static_cast<int64_t>(values->size())}, *values));
+      arguments.push_back(
+          Tensor::of<int>(DType::kI32, {static_cast<int64_t>(values->size())}, *values));
     ir::Interpreter interpreter(weightReader(*model.module, model.weights));
-    auto results = interpreter.run(model.module->lookupSymbol<mlir::func::FuncOp>("step"), arguments);
+    auto results =
+        interpreter.run(model.module->lookupSymbol<mlir::func::FuncOp>("step"), arguments);
     EXPECT_TRUE(results.isOk()) << results.status().toString();
     return results.isOk() ? std::move(*results) : std::vector<Tensor>();
   }
@@ -94,8 +104,10 @@ double greatestDifference(const Tensor &values, std::span<const float> reference
   EXPECT_EQ(static_cast<size_t>(values.elementCount()), reference.size());
   double greatest = 0;
   for (size_t i = 0; i < reference.size(); ++i) {
-    double difference = std::abs(values.get(static_cast<int64_t>(i)) - static_cast<double>(reference[i]));
-    greatest = difference >= 0 ? std::max(greatest, difference) : INFINITY; // NaN counts as infinitely wrong
+    double difference =
+        std::abs(values.get(static_cast<int64_t>(i)) - static_cast<double>(reference[i]));
+    greatest = difference >= 0 ? std::max(greatest, difference)
+                               : INFINITY; // NaN counts as infinitely wrong
   }
   return greatest;
 }
@@ -208,7 +220,10 @@ TEST(ServeHiddenTest, HiddenStatesComeForTheRowsAskedFor) {
   ASSERT_GE(results.size(), 2U);
   for (unsigned i = 1; i < results.size(); ++i) {
     std::string output = function.getResultAttrOfType<mlir::StringAttr>(i, "platen.name").str();
-    EXPECT_LT(greatestDifference(results[i], npzArray<float>(fixture(name) / "ort_ref.npz", output)), 5e-5) << output;
+    EXPECT_LT(
+        greatestDifference(results[i], npzArray<float>(fixture(name) / "ort_ref.npz", output)),
+        5e-5)
+        << output;
   }
 }
 
@@ -223,7 +238,8 @@ TEST(ServeRefusalTest, TablesMustBeLongEnough) {
 
 /// Graphs that are no decoders, or are of a kind without rules, are refused with the reason.
 TEST(ServeRefusalTest, NamesWhatIsNoKnownDecoder) {
-  for (std::string name : {"tiny-bert-optimum", "tiny-medusa-dynamo", "tiny-eagle3-dynamo", "tiny-qwen3moe-optimum"}) {
+  for (std::string name :
+       {"tiny-bert-optimum", "tiny-medusa-dynamo", "tiny-eagle3-dynamo", "tiny-qwen3moe-optimum"}) {
     if (!std::filesystem::exists(fixture(name) / "model.onnx"))
       GTEST_SKIP() << "no fixture " << name;
     auto served = Served::load(name, 64);

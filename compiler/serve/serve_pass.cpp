@@ -15,7 +15,9 @@ struct ServePass : mlir::PassWrapper<ServePass, mlir::OperationPass<mlir::Module
   ServePass() = default;
   ServePass(const ServePass &other) : PassWrapper(other) {}
   llvm::StringRef getArgument() const override { return "platen-serve"; }
-  llvm::StringRef getDescription() const override { return "rewrite an exported decoder to the serving form @step"; }
+  llvm::StringRef getDescription() const override {
+    return "rewrite an exported decoder to the serving form @step";
+  }
   void getDependentDialects(mlir::DialectRegistry &registry) const override {
     registry.insert<ir::PlatenDialect, mlir::func::FuncDialect>();
   }
@@ -30,7 +32,8 @@ struct ServePass : mlir::PassWrapper<ServePass, mlir::OperationPass<mlir::Module
     }
   }
 
-  Option<int64_t> maxContext{*this, "max-context", llvm::cl::desc("positions that a sequence may reach"),
+  Option<int64_t> maxContext{*this, "max-context",
+                             llvm::cl::desc("positions that a sequence may reach"),
                              llvm::cl::init(ServeOptions().maxContext)};
 };
 

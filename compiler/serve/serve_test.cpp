@@ -25,7 +25,8 @@ protected:
   ServeTest() { context_.loadDialect<ir::PlatenDialect, mlir::func::FuncDialect>(); }
 
   base::Result<ServeInfo> serve(const Exchanges &exchanges = {}, int64_t maxContext = 64) {
-    std::ifstream file(std::string(std::getenv("PLATEN_SOURCE_DIR")) + "/compiler/serve/serve.mlir");
+    std::ifstream file(std::string(std::getenv("PLATEN_SOURCE_DIR")) +
+                       "/compiler/serve/serve.mlir");
     std::stringstream stream;
     stream << file.rdbuf();
     std::string text = stream.str();
@@ -82,7 +83,8 @@ const Exchanges kWindow{
     {"%bias = platen.where %seen,",
      "%w = platen.constant dense<8> : tensor<i64> : tensor<i64>\n"
      "  %oldest = platen.sub %column, %w : (tensor<?x1xi64>, tensor<i64>) -> tensor<?x1xi64>\n"
-     "  %recent = platen.greater %keys, %oldest : (tensor<?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>\n"
+     "  %recent = platen.greater %keys, %oldest : (tensor<?xi64>, tensor<?x1xi64>) -> "
+     "tensor<?x?xi1>\n"
      "  %both = platen.and %seen, %recent : (tensor<?x?xi1>, tensor<?x?xi1>) -> tensor<?x?xi1>\n"
      "  %bias = platen.where %both,"}};
 
@@ -93,22 +95,28 @@ TEST_F(ServeTest, ReadsWindows) {
 }
 
 TEST_F(ServeTest, ReadsSoftcapAndScales) {
-  auto info = serve({{"%masked = platen.add %scores,",
-                      "%cap = platen.constant dense<30.0> : tensor<f32> : tensor<f32>\n"
-                      "  %c0 = platen.div %scores, %cap : (tensor<?x2x?x?xf32>, tensor<f32>) -> tensor<?x2x?x?xf32>\n"
-                      "  %c1 = platen.tanh %c0 : (tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>\n"
-                      "  %c2 = platen.mul %c1, %cap : (tensor<?x2x?x?xf32>, tensor<f32>) -> tensor<?x2x?x?xf32>\n"
-                      "  %masked = platen.add %c2,"}});
+  auto info = serve(
+      {{"%masked = platen.add %scores,",
+        "%cap = platen.constant dense<30.0> : tensor<f32> : tensor<f32>\n"
+        "  %c0 = platen.div %scores, %cap : (tensor<?x2x?x?xf32>, tensor<f32>) -> "
+        "tensor<?x2x?x?xf32>\n"
+        "  %c1 = platen.tanh %c0 : (tensor<?x2x?x?xf32>) -> tensor<?x2x?x?xf32>\n"
+        "  %c2 = platen.mul %c1, %cap : (tensor<?x2x?x?xf32>, tensor<f32>) -> tensor<?x2x?x?xf32>\n"
+        "  %masked = platen.add %c2,"}});
   ASSERT_TRUE(info.isOk()) << info.status().toString();
   EXPECT_DOUBLE_EQ(info->layers[0].softcap, 30);
   EXPECT_DOUBLE_EQ(info->layers[0].scale, 0.5);
 }
 
 TEST_F(ServeTest, RefusesMasksThatAreNotCausal) {
-  std::string everything = refusal({{"platen.less_or_equal %keys, %column : (tensor<?xi64>, tensor<?x1xi64>)",
-                                     "platen.less_or_equal %i0, %column : (tensor<i64>, tensor<?x1xi64>)"},
-                                    {"%bias = platen.where %seen,", "%wide = platen.or %seen, %all : (tensor<?x1xi1>, tensor<?xi1>) -> tensor<?x?xi1>\n  %bias = platen.where %wide,"},
-                                    {"-> tensor<?x?xi1>", "-> tensor<?x1xi1>\n  %all = platen.equal %keys, %keys : (tensor<?xi64>, tensor<?xi64>) -> tensor<?xi1>"}});
+  std::string everything =
+      refusal({{"platen.less_or_equal %keys, %column : (tensor<?xi64>, tensor<?x1xi64>)",
+                "platen.less_or_equal %i0, %column : (tensor<i64>, tensor<?x1xi64>)"},
+               {"%bias = platen.where %seen,",
+                "%wide = platen.or %seen, %all : (tensor<?x1xi1>, tensor<?xi1>) -> "
+                "tensor<?x?xi1>\n  %bias = platen.where %wide,"},
+               {"-> tensor<?x?xi1>", "-> tensor<?x1xi1>\n  %all = platen.equal %keys, %keys : "
+                                     "(tensor<?xi64>, tensor<?xi64>) -> tensor<?xi1>"}});
   EXPECT_THAT(everything, HasSubstr("not causal"));
   EXPECT_THAT(everything, HasSubstr("platen.where"));
   std::string strict = refusal({{"platen.less_or_equal %keys", "platen.less %keys"}});
@@ -124,30 +132,34 @@ TEST_F(ServeTest, RefusesTablesThatDependOnTheLength) {
   std::string message =
       refusal({{"%angle = platen.mul %position, %frequencies",
                 "%length = platen.cast %total {to = \"f32\"} : (tensor<i64>) -> tensor<f32>\n"
-                "  %scaled = platen.div %frequencies, %length : (tensor<2xf32>, tensor<f32>) -> tensor<2xf32>\n"
+                "  %scaled = platen.div %frequencies, %length : (tensor<2xf32>, tensor<f32>) -> "
+                "tensor<2xf32>\n"
                 "  %angle = platen.mul %position, %scaled"}});
   EXPECT_THAT(message, HasSubstr("depends on the sequence's length"));
 }
 
 TEST_F(ServeTest, RefusesAnglesThatDifferWithinAPair) {
-  std::string message = refusal({{"%angles = platen.concat %angle, %angle {",
-                                  "%other = platen.neg %angle : (tensor<?x1x?x2xf32>) -> tensor<?x1x?x2xf32>\n"
-                                  "  %angles = platen.concat %angle, %other {"}});
+  std::string message =
+      refusal({{"%angles = platen.concat %angle, %angle {",
+                "%other = platen.neg %angle : (tensor<?x1x?x2xf32>) -> tensor<?x1x?x2xf32>\n"
+                "  %angles = platen.concat %angle, %other {"}});
   EXPECT_THAT(message, HasSubstr("different angles"));
 }
 
 TEST_F(ServeTest, RefusesHeadsSharedOtherwise) {
   // Keys of the two slots exchanged: no query reads its own slot's key in place.
-  std::string message = refusal({{"%keys_t = platen.transpose %keys_all {perm = array<i64: 0, 1, 3, 2>}",
-                                  "%turn = platen.neg %keys_all : (tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>\n"
-                                  "  %keys_t = platen.transpose %turn {perm = array<i64: 0, 1, 3, 2>}"}});
+  std::string message =
+      refusal({{"%keys_t = platen.transpose %keys_all {perm = array<i64: 0, 1, 3, 2>}",
+                "%turn = platen.neg %keys_all : (tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>\n"
+                "  %keys_t = platen.transpose %turn {perm = array<i64: 0, 1, 3, 2>}"}});
   EXPECT_THAT(message, HasSubstr("keys"));
 }
 
 TEST_F(ServeTest, RefusesMissingInputsAndOutputs) {
   EXPECT_THAT(refusal({{"past_key_values.0.value", "something"}}), HasSubstr("input 'something'"));
   EXPECT_THAT(refusal({{"\"input_ids\"", "\"inputs_embeds\""}}), HasSubstr("inputs_embeds"));
-  EXPECT_THAT(refusal({{"platen.name = \"logits\"},", "platen.name = \"scores\"},"}}), HasSubstr("no output 'logits'"));
+  EXPECT_THAT(refusal({{"platen.name = \"logits\"},", "platen.name = \"scores\"},"}}),
+              HasSubstr("no output 'logits'"));
   EXPECT_THAT(refusal({{"present.0.key", "present.1.key"}}), HasSubstr("present.0"));
 }
 
@@ -157,19 +169,23 @@ TEST_F(ServeTest, RefusesAnotherPresent) {
 }
 
 TEST_F(ServeTest, RefusesOpsThatMixTokens) {
-  std::string message = refusal({{"%y = platen.add %x, %o :",
-                                  "%sum = platen.reduce_sum %o, %v1 : (tensor<?x?x8xf32>, tensor<1xi64>) -> tensor<?x1x8xf32>\n"
-                                  "  %mix = platen.add %o, %sum : (tensor<?x?x8xf32>, tensor<?x1x8xf32>) -> tensor<?x?x8xf32>\n"
-                                  "  %y = platen.add %x, %mix :"}});
+  std::string message = refusal(
+      {{"%y = platen.add %x, %o :", "%sum = platen.reduce_sum %o, %v1 : (tensor<?x?x8xf32>, "
+                                    "tensor<1xi64>) -> tensor<?x1x8xf32>\n"
+                                    "  %mix = platen.add %o, %sum : (tensor<?x?x8xf32>, "
+                                    "tensor<?x1x8xf32>) -> tensor<?x?x8xf32>\n"
+                                    "  %y = platen.add %x, %mix :"}});
   EXPECT_THAT(message, HasSubstr("platen.reduce_sum"));
   EXPECT_THAT(message, HasSubstr("[b,s,8]"));
 }
 
 TEST_F(ServeTest, RefusesPositionsOutsideOfRope) {
-  std::string message = refusal({{"%y = platen.add %x, %o :",
-                                  "%slot = platen.unsqueeze %float, %v2 : (tensor<?x?xf32>, tensor<1xi64>) -> tensor<?x?x1xf32>\n"
-                                  "  %shifted = platen.add %o, %slot : (tensor<?x?x8xf32>, tensor<?x?x1xf32>) -> tensor<?x?x8xf32>\n"
-                                  "  %y = platen.add %x, %shifted :"}});
+  std::string message = refusal(
+      {{"%y = platen.add %x, %o :", "%slot = platen.unsqueeze %float, %v2 : (tensor<?x?xf32>, "
+                                    "tensor<1xi64>) -> tensor<?x?x1xf32>\n"
+                                    "  %shifted = platen.add %o, %slot : (tensor<?x?x8xf32>, "
+                                    "tensor<?x?x1xf32>) -> tensor<?x?x8xf32>\n"
+                                    "  %y = platen.add %x, %shifted :"}});
   EXPECT_THAT(message, HasSubstr("differs between tokens"));
 }
 

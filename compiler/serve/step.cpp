@@ -1,5 +1,6 @@
-// One backward pass finds what the outputs need, one forward pass writes it. A value that feeds no attention is written
-// for the rows asked for only: select_rows stands where a value of all tokens meets an op that needs no more than rows.
+// One backward pass finds what the outputs need, one forward pass writes it. A value that feeds no
+// attention is written for the rows asked for only: select_rows stands where a value of all tokens
+// meets an op that needs no more than rows.
 #include "compiler/serve/step.h"
 #include "compiler/serve/group_query.h"
 #include "compiler/serve/rules.h"
@@ -23,11 +24,12 @@ constexpr size_t kSmallBytes = 1024;
 
 class StepWriter {
 public:
-  StepWriter(mlir::ModuleOp module, const Evaluation &evaluation, const Patterns &patterns, const ServeOptions &options,
-             ServeInfo &info)
+  StepWriter(mlir::ModuleOp module, const Evaluation &evaluation, const Patterns &patterns,
+             const ServeOptions &options, ServeInfo &info)
       : evaluation_(evaluation), patterns_(patterns), builder_(module.getContext()),
         tables_(module, evaluation, options.maxContext, info), info_(info) {
-    mlir::Type ids = mlir::RankedTensorType::get({mlir::ShapedType::kDynamic}, builder_.getI32Type());
+    mlir::Type ids =
+        mlir::RankedTensorType::get({mlir::ShapedType::kDynamic}, builder_.getI32Type());
     builder_.setInsertionPointToEnd(module.getBody());
     step_ = builder_.create<mlir::func::FuncOp>(original().getLoc(), "step",
                                                 builder_.getFunctionType({ids, ids, ids, ids}, {}));
@@ -67,7 +69,8 @@ private:
       if (isAttention(op))
         llvm::append_range(attended, inputsOf(op));
     if (attended.empty())
-      return unsupported("no attention over past_key_values was found between input_ids and logits");
+      return unsupported(
+          "no attention over past_key_values was found between input_ids and logits");
     reach(attended, feedsAttention_);
     PLATEN_RETURN_IF_ERROR(checkNeeded());
     all_[original().getArgument(evaluation_.roles().tokens)] = tokens();
@@ -84,14 +87,17 @@ private:
       Extents extents = evaluation_.extents(output);
       auto layout = Layout::of(extents);
       if (!evaluation_.isData(output) || !layout.isOk() || layout->features().size() != 1)
-        return unsupported("it has dimensions " + toString(extents) + "; it must be [b, s, features]", origin);
+        return unsupported(
+            "it has dimensions " + toString(extents) + "; it must be [b, s, features]", origin);
       if (!mlir::getElementTypeOrSelf(output).isF32())
         return unsupported("it is not f32", origin);
     }
     return Status::ok();
   }
 
-  bool isAttention(mlir::Operation *op) const { return patterns_.attentions.contains(op) || isGroupQuery(op); }
+  bool isAttention(mlir::Operation *op) const {
+    return patterns_.attentions.contains(op) || isGroupQuery(op);
+  }
 
   /// The token-path values that the serving form of `op` reads.
   Values inputsOf(mlir::Operation *op) const {
@@ -122,10 +128,11 @@ private:
       for (mlir::Value input : inputsOf(op))
         if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(input);
             argument && argument.getArgNumber() != evaluation_.roles().tokens)
-          return unsupported("'" + inputName(original(), argument.getArgNumber()) +
-                                 "' is read here, outside of an attention that is understood; the op is " +
-                                 evaluation_.describe(op),
-                             originOf(op));
+          return unsupported(
+              "'" + inputName(original(), argument.getArgNumber()) +
+                  "' is read here, outside of an attention that is understood; the op is " +
+                  evaluation_.describe(op),
+              originOf(op));
     return Status::ok();
   }
 
@@ -137,7 +144,8 @@ private:
       return all_.lookup(value);
     mlir::Value &selected = selected_[value];
     if (!selected) {
-      auto created = createValue(builder_, value.getLoc(), "select_rows", {all_.lookup(value), rows()});
+      auto created =
+          createValue(builder_, value.getLoc(), "select_rows", {all_.lookup(value), rows()});
       selected = created.isOk() ? *created : mlir::Value();
     }
     return selected;
@@ -152,8 +160,9 @@ private:
       return fixed_[value] = createConstant(builder_, value.getLoc(), *constant);
     mlir::Operation *op = value.getDefiningOp();
     if (!op || evaluation_.kind(value) > Kind::kWeight)
-      return unsupported("a value depends on positions in a way that is neither a mask nor a rotary embedding",
-                         op ? originOf(op) : "input");
+      return unsupported(
+          "a value depends on positions in a way that is neither a mask nor a rotary embedding",
+          op ? originOf(op) : "input");
     mlir::IRMapping mapping;
     for (mlir::Value operand : op->getOperands()) {
       PLATEN_ASSIGN_OR_RETURN(mlir::Value mapped, fixed(operand));
@@ -192,8 +201,10 @@ private:
   Status checkForm(mlir::Operation *op, mlir::Value original, mlir::Value written) const {
     auto layout = Layout::of(evaluation_.extents(original));
     auto type = mlir::dyn_cast<mlir::RankedTensorType>(written.getType());
-    if (!layout.isOk() || !type || type.getRank() == 0 || type.getShape().drop_front() != llvm::ArrayRef(layout->features()))
-      return base::internalError("the serving form of " + toString(evaluation_.extents(original)) + " has other features",
+    if (!layout.isOk() || !type || type.getRank() == 0 ||
+        type.getShape().drop_front() != llvm::ArrayRef(layout->features()))
+      return base::internalError("the serving form of " + toString(evaluation_.extents(original)) +
+                                     " has other features",
                                  originOf(op));
     return Status::ok();
   }
@@ -201,7 +212,8 @@ private:
   Result<Values> writeRope(mlir::Operation *op, const Rope &rope, bool rowsOnly) {
     mlir::Value x = data(rope.x, rowsOnly);
     if (mlir::cast<mlir::RankedTensorType>(x.getType()).getRank() != 3)
-      return unsupported("a rotary embedding is applied to dimensions " + toString(evaluation_.extents(rope.x)) +
+      return unsupported("a rotary embedding is applied to dimensions " +
+                             toString(evaluation_.extents(rope.x)) +
                              "; it must be applied to heads, [b, heads, s, head size]",
                          originOf(op));
     PLATEN_ASSIGN_OR_RETURN(TablePair tables, tables_.evaluated(op, rope, builder_));
@@ -210,7 +222,8 @@ private:
       PLATEN_ASSIGN_OR_RETURN(at, createValue(builder_, op->getLoc(), "select_rows", {at, rows()}));
     }
     PLATEN_ASSIGN_OR_RETURN(mlir::Value rotated,
-                            createValue(builder_, op->getLoc(), "rope", {x, tables.cos, tables.sin, at},
+                            createValue(builder_, op->getLoc(), "rope",
+                                        {x, tables.cos, tables.sin, at},
                                         {{"interleaved", int64_t{rope.interleaved}}}));
     return Values{rotated};
   }
@@ -221,7 +234,8 @@ private:
     auto found = patterns_.attentions.find(op);
     if (found != patterns_.attentions.end()) {
       const Attention &a = found->second;
-      layer = {a.layer, a.heads, a.kvHeads, a.headSize, patterns_.windows.lookup(a.mask), a.scale, a.softcap};
+      layer = {a.layer, a.heads,  a.kvHeads, a.headSize, patterns_.windows.lookup(a.mask),
+               a.scale, a.softcap};
       for (mlir::Value value : {a.q, a.k, a.v})
         operands.push_back(data(value, /*rowsOnly=*/false));
       operands.append({positions(), sequences(), mlir::Value()});
@@ -234,12 +248,16 @@ private:
       operands.append({written.q, written.k, written.v, positions(), sequences(), written.sinks});
     }
     auto attention = createValue(builder_, op->getLoc(), "paged_attention", operands,
-                                 {{"layer", layer.layer}, {"scale", layer.scale}, {"window", layer.window}, {"softcap", layer.softcap}});
+                                 {{"layer", layer.layer},
+                                  {"scale", layer.scale},
+                                  {"window", layer.window},
+                                  {"softcap", layer.softcap}});
     if (!attention.isOk())
       return attention.status().at(originOf(op));
     mlir::Value result = op->getResult(0);
     PLATEN_ASSIGN_OR_RETURN(Layout layout, Layout::of(evaluation_.extents(result)));
-    PLATEN_ASSIGN_OR_RETURN(all_[result], reshapeFeatures(builder_, op->getLoc(), *attention, layout.features()));
+    PLATEN_ASSIGN_OR_RETURN(all_[result],
+                            reshapeFeatures(builder_, op->getLoc(), *attention, layout.features()));
     info_.layers.push_back(layer);
     return checkForm(op, result, all_[result]);
   }
@@ -249,7 +267,8 @@ private:
     for (mlir::Value output : outputs)
       results.push_back(data(output, /*rowsOnly=*/true));
     builder_.create<mlir::func::ReturnOp>(original().getLoc(), results);
-    step_.setFunctionType(builder_.getFunctionType(step_.getArgumentTypes(), mlir::ValueRange(results).getTypes()));
+    step_.setFunctionType(
+        builder_.getFunctionType(step_.getArgumentTypes(), mlir::ValueRange(results).getTypes()));
     for (unsigned i = 0; i < results.size(); ++i) {
       unsigned index = i == 0 ? evaluation_.roles().logits : evaluation_.roles().hidden[i - 1];
       step_.setResultAttr(i, "platen.name", builder_.getStringAttr(outputName(original(), index)));

@@ -6,9 +6,9 @@
 
 namespace platen::compiler::serve {
 
-/// Appends @step to `module` and fills in `info` (layers, sizes, computed tables). On failure @step and its
-/// initializers are removed again.
-base::Status writeStep(mlir::ModuleOp module, const Evaluation &evaluation, const Patterns &patterns,
-                       const ServeOptions &options, ServeInfo &info);
+/// Appends @step to `module` and fills in `info` (layers, sizes, computed tables). On failure @step
+/// and its initializers are removed again.
+base::Status writeStep(mlir::ModuleOp module, const Evaluation &evaluation,
+                       const Patterns &patterns, const ServeOptions &options, ServeInfo &info);
 
 } // namespace platen::compiler::serve

@@ -1,4 +1,5 @@
-// Rotary tables as initializers of the module: evaluated ones, shared by content, and the model's own, cut to length.
+// Rotary tables as initializers of the module: evaluated ones, shared by content, and the model's
+// own, cut to length.
 #pragma once
 
 #include "compiler/serve/rope.h"
@@ -19,9 +20,12 @@ public:
       : module_(module), evaluation_(evaluation), positions_(positions), info_(info) {}
 
   /// The tables of a rotary embedding that the graph computes; evaluated once for equal embeddings.
-  base::Result<TablePair> evaluated(mlir::Operation *op, const Rope &rope, mlir::OpBuilder &builder);
-  /// A table that the model stores, [rows, r/2], cut to its first `positions` rows without reading it.
-  base::Result<mlir::Value> stored(mlir::Operation *op, mlir::Value table, mlir::OpBuilder &builder);
+  base::Result<TablePair> evaluated(mlir::Operation *op, const Rope &rope,
+                                    mlir::OpBuilder &builder);
+  /// A table that the model stores, [rows, r/2], cut to its first `positions` rows without reading
+  /// it.
+  base::Result<mlir::Value> stored(mlir::Operation *op, mlir::Value table,
+                                   mlir::OpBuilder &builder);
   /// Removes the initializers made here.
   void discard();
 

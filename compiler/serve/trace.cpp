@@ -12,7 +12,8 @@ namespace {
 /// Ops that move (or negate) elements of their first operands.
 bool isMovement(llvm::StringRef name) {
   return llvm::StringSwitch<bool>(name)
-      .Cases("reshape", "transpose", "squeeze", "unsqueeze", "expand", "slice", "split", "concat", "neg", true)
+      .Cases("reshape", "transpose", "squeeze", "unsqueeze", "expand", "slice", "split", "concat",
+             "neg", true)
       .Default(false);
 }
 
@@ -95,15 +96,16 @@ std::optional<Scaled> scaledBy(const Evaluation &evaluation, mlir::Value value) 
   llvm::StringRef name = op->getName().stripDialect();
   if (name != "mul" && name != "div")
     return std::nullopt;
-  if (auto factor = evaluation.scalar(op->getOperand(1)); factor && evaluation.isData(op->getOperand(0)))
+  if (auto factor = evaluation.scalar(op->getOperand(1));
+      factor && evaluation.isData(op->getOperand(0)))
     return Scaled{op->getOperand(0), name == "mul" ? *factor : 1 / *factor};
   if (auto factor = evaluation.scalar(op->getOperand(0)); factor && name == "mul")
     return Scaled{op->getOperand(1), *factor};
   return std::nullopt;
 }
 
-std::optional<Tensor> traceElements(const Evaluation &evaluation, mlir::Value target, mlir::Value source,
-                                    bool throughScales) {
+std::optional<Tensor> traceElements(const Evaluation &evaluation, mlir::Value target,
+                                    mlir::Value source, bool throughScales) {
   auto traced = Tracer(evaluation, source, throughScales).trace(target);
   if (!traced)
     return std::nullopt;

@@ -25,7 +25,8 @@ protected:
 };
 
 TEST_F(GenerationConfigTest, ListsAndNumbers) {
-  ASSERT_TRUE(read("generation_config.json", R"({"bos_token_id": 2, "eos_token_id": [1, 99]})").isOk());
+  ASSERT_TRUE(
+      read("generation_config.json", R"({"bos_token_id": 2, "eos_token_id": [1, 99]})").isOk());
   EXPECT_EQ(model_.bos_token, 2);
   EXPECT_TRUE(model_.add_bos);
   EXPECT_EQ(model_.eos_tokens, (std::vector<uint32_t>{1, 99}));
@@ -37,7 +38,8 @@ TEST_F(GenerationConfigTest, AddBosCanBeDeclined) {
 }
 
 TEST_F(GenerationConfigTest, GenaiKeepsThemUnderModel) {
-  ASSERT_TRUE(read("genai_config.json", R"({"model": {"bos_token_id": 5, "eos_token_id": 6}})").isOk());
+  ASSERT_TRUE(
+      read("genai_config.json", R"({"model": {"bos_token_id": 5, "eos_token_id": 6}})").isOk());
   EXPECT_EQ(model_.bos_token, 5);
   EXPECT_EQ(model_.eos_tokens, (std::vector<uint32_t>{6}));
 }

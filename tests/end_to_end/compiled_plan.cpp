@@ -16,7 +16,8 @@ namespace {
 
 std::filesystem::path folderOf(const char *variable, const char *below) {
   const char *value = std::getenv(variable);
-  std::filesystem::path path = value == nullptr ? std::filesystem::path() : std::filesystem::path(value) / below;
+  std::filesystem::path path =
+      value == nullptr ? std::filesystem::path() : std::filesystem::path(value) / below;
   return std::filesystem::exists(path) ? path : std::filesystem::path();
 }
 
@@ -28,8 +29,10 @@ std::filesystem::path gemmaFolder() {
   return model.parent_path();
 }
 
-base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model, const std::filesystem::path &plan,
-                                                     compiler::WeightFormat weights, plan::Limits limits) {
+base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model,
+                                                     const std::filesystem::path &plan,
+                                                     compiler::WeightFormat weights,
+                                                     plan::Limits limits) {
   compiler::CompileOptions options;
   options.model = model;
   options.output = plan;
@@ -40,14 +43,16 @@ base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path
   return compiler::compile(options, [](const compiler::Progress &) {});
 }
 
-base::Result<std::unique_ptr<StepRunner>> StepRunner::load(const std::filesystem::path &path, unsigned threads) {
+base::Result<std::unique_ptr<StepRunner>> StepRunner::load(const std::filesystem::path &path,
+                                                           unsigned threads) {
   PLATEN_ASSIGN_OR_RETURN(plan::Plan plan, plan::Plan::load(path.string()));
   std::unique_ptr<StepRunner> runner(new StepRunner(std::move(plan)));
   device::HostOptions options;
   options.threads = threads;
   options.weight_pages = device::WeightPages::kMapped;
   PLATEN_ASSIGN_OR_RETURN(runner->device_, device::HostDevice::create(options));
-  PLATEN_ASSIGN_OR_RETURN(runner->executor_, exec::Executor::create(runner->plan_, *runner->device_, {.pages = 256}));
+  PLATEN_ASSIGN_OR_RETURN(runner->executor_,
+                          exec::Executor::create(runner->plan_, *runner->device_, {.pages = 256}));
   return runner;
 }
 
@@ -68,9 +73,10 @@ base::Result<std::vector<float>> StepRunner::run(const std::vector<Sequence> &se
     row.resize(stride, -1);
     pages.insert(pages.end(), row.begin(), row.end());
   }
-  PLATEN_ASSIGN_OR_RETURN(exec::StepOutputs outputs,
-                          executor_->run({tokens, positions, owners, rows, static_cast<int64_t>(sequences.size()),
-                                          static_cast<int64_t>(stride), pages}));
+  PLATEN_ASSIGN_OR_RETURN(
+      exec::StepOutputs outputs,
+      executor_->run({tokens, positions, owners, rows, static_cast<int64_t>(sequences.size()),
+                      static_cast<int64_t>(stride), pages}));
   return std::vector<float>(outputs.logits.begin(), outputs.logits.end());
 }
 

@@ -31,14 +31,16 @@ std::filesystem::path sharedFixtures();
 std::filesystem::path gemmaFolder();
 
 /// Compiles for this machine's best target alone, with small limits.
-base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model, const std::filesystem::path &plan,
+base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model,
+                                                     const std::filesystem::path &plan,
                                                      compiler::WeightFormat weights,
                                                      plan::Limits limits = {0, 64, 64, 8, 16});
 
 /// A loaded plan with an executor of its own.
 class StepRunner {
 public:
-  static base::Result<std::unique_ptr<StepRunner>> load(const std::filesystem::path &plan, unsigned threads = 1);
+  static base::Result<std::unique_ptr<StepRunner>> load(const std::filesystem::path &plan,
+                                                        unsigned threads = 1);
   struct Sequence {
     std::vector<int32_t> tokens; ///< at positions [start, start + tokens.size())
     int32_t start = 0;

@@ -1,7 +1,8 @@
-// Gemma 3 270M, the whole model: greedy tokens against those of the framework in fp32, one by one and as one batch that
-// arrives shuffled; perplexity of the smaller formats against fp32.
+// Gemma 3 270M, the whole model: greedy tokens against those of the framework in fp32, one by one
+// and as one batch that arrives shuffled; perplexity of the smaller formats against fp32.
 //
-// Needs PLATEN_GEMMA_DIR (models/gemma3/export.py writes it) and the shared fixtures; skipped without them.
+// Needs PLATEN_GEMMA_DIR (models/gemma3/export.py writes it) and the shared fixtures; skipped
+// without them.
 #include "runtime/engine/platen.h"
 #include "tests/end_to_end/compiled_plan.h"
 
@@ -38,13 +39,16 @@ protected:
   static void TearDownTestSuite() { plans_.reset(); }
   void SetUp() override {
     if (gemmaFolder().empty() || sharedFixtures().empty())
-      GTEST_SKIP() << "needs the exported model (PLATEN_GEMMA_DIR) and the shared fixtures (PLATEN_SHARED)";
+      GTEST_SKIP()
+          << "needs the exported model (PLATEN_GEMMA_DIR) and the shared fixtures (PLATEN_SHARED)";
   }
 
   static std::filesystem::path plan(WeightFormat format) {
-    std::filesystem::path path = *plans_ / (std::string(compiler::weightFormatName(format)) + ".plan");
+    std::filesystem::path path =
+        *plans_ / (std::string(compiler::weightFormatName(format)) + ".plan");
     if (!std::filesystem::exists(path)) {
-      auto report = compileForTest(gemmaFolder() / "model.onnx", path, format, {4096, 256, 32, 8, 16});
+      auto report =
+          compileForTest(gemmaFolder() / "model.onnx", path, format, {4096, 256, 32, 8, 16});
       EXPECT_TRUE(report.isOk()) << report.status().toString();
     }
     return path;
@@ -69,9 +73,11 @@ protected:
     }
   }
 
-  /// exp of the mean negative log probability of perplexity.txt's tokens, in windows of 1024 that begin with bos.
+  /// exp of the mean negative log probability of perplexity.txt's tokens, in windows of 1024 that
+  /// begin with bos.
   static double perplexity(Engine &engine) {
-    std::ifstream file(std::filesystem::path(std::getenv("PLATEN_SOURCE_DIR")) / "models/gemma3/perplexity.txt");
+    std::ifstream file(std::filesystem::path(std::getenv("PLATEN_SOURCE_DIR")) /
+                       "models/gemma3/perplexity.txt");
     std::string text((std::istreambuf_iterator<char>(file)), {});
     auto ids = engine.encode(text, /*add_bos=*/false);
     EXPECT_TRUE(ids.isOk() && ids->size() >= 2000);
@@ -130,11 +136,13 @@ TEST_F(GemmaTest, TokensAsOneShuffledBatchInChunks) {
 
 TEST_F(GemmaTest, PerplexityOfSmallerFormats) {
   std::map<WeightFormat, double> values;
-  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+  for (WeightFormat format :
+       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
     auto engine = Engine::load(plan(format).string());
     ASSERT_TRUE(engine.isOk()) << engine.status().toString();
     values[format] = perplexity(*engine);
-    std::printf("perplexity %s %.4f\n", std::string(compiler::weightFormatName(format)).c_str(), values[format]);
+    std::printf("perplexity %s %.4f\n", std::string(compiler::weightFormatName(format)).c_str(),
+                values[format]);
   }
   double fp32 = values[WeightFormat::kF32];
   EXPECT_NEAR(values[WeightFormat::kBF16] / fp32, 1, 0.01);

@@ -1,5 +1,6 @@
-// Small models by real exporters, compiled and executed: their logits against those of ONNX Runtime, in one step,
-// token by token, in chunks, and beside other sequences. The last three must not change a single bit.
+// Small models by real exporters, compiled and executed: their logits against those of ONNX
+// Runtime, in one step, token by token, in chunks, and beside other sequences. The last three must
+// not change a single bit.
 #include "tests/end_to_end/compiled_plan.h"
 #include "tests/golden/npz.h"
 
@@ -16,17 +17,18 @@ using compiler::WeightFormat;
 
 struct Model {
   const char *folder;
-  const char *array;  ///< of ort_ref.npz
-  double tolerance;   ///< largest absolute difference of a logit
+  const char *array; ///< of ort_ref.npz
+  double tolerance;  ///< largest absolute difference of a logit
 };
 
 // fp32 graphs: platen and ONNX Runtime add in different orders; logits are of size 1 to 10.
-// int4 graphs: platen quantises activations to 8 bits as ONNX Runtime's accuracy level 4 does, but per 32-group and
-// rounded to even; "logits" is that level, so what remains is the difference of two such roundings.
+// int4 graphs: platen quantises activations to 8 bits as ONNX Runtime's accuracy level 4 does, but
+// per 32-group and rounded to even; "logits" is that level, so what remains is the difference of
+// two such roundings.
 const Model kModels[] = {
-    {"tiny-gemma3-optimum", "logits", 2e-4},       {"tiny-gemma3-dynamo-raw", "logits", 2e-4},
+    {"tiny-gemma3-optimum", "logits", 2e-4},        {"tiny-gemma3-dynamo-raw", "logits", 2e-4},
     {"tiny-gemma3-genai-fp32-cpu", "logits", 2e-4}, {"tiny-gemma3-genai-int4-cpu", "logits", 0.15},
-    {"tiny-llama3-optimum", "logits", 2e-4},       {"tiny-llama3-dynamo-raw", "logits", 2e-4},
+    {"tiny-llama3-optimum", "logits", 2e-4},        {"tiny-llama3-dynamo-raw", "logits", 2e-4},
     {"tiny-llama3-genai-fp32-cpu", "logits", 2e-4}, {"tiny-llama3-genai-int4-cpu", "logits", 0.15},
 };
 
@@ -86,7 +88,8 @@ TEST_P(TinyModelTest, ChunksChangeNoBit) {
     std::vector<int32_t> table = pages(ids_.size(), 40 + round, 3);
     for (size_t start = 0; start < ids_.size();) {
       size_t n = round == 0 ? 1 : std::min<size_t>(1 + random() % 20, ids_.size() - start);
-      std::vector<int32_t> chunk(ids_.begin() + static_cast<long>(start), ids_.begin() + static_cast<long>(start + n));
+      std::vector<int32_t> chunk(ids_.begin() + static_cast<long>(start),
+                                 ids_.begin() + static_cast<long>(start + n));
       auto part = runner_->run({{chunk, static_cast<int32_t>(start), table}});
       ASSERT_TRUE(part.isOk()) << part.status().toString();
       logits.insert(logits.end(), part->begin(), part->end());
@@ -99,18 +102,20 @@ TEST_P(TinyModelTest, ChunksChangeNoBit) {
 TEST_P(TinyModelTest, NeighboursChangeNoBit) {
   std::vector<float> expected = whole();
   std::vector<int32_t> other(ids_.rbegin(), ids_.rbegin() + 11), third(5, 17);
-  auto logits = runner_->run({{other, 0, {100}}, {ids_, 0, pages(ids_.size(), 110)}, {third, 0, {99}}});
+  auto logits =
+      runner_->run({{other, 0, {100}}, {ids_, 0, pages(ids_.size(), 110)}, {third, 0, {99}}});
   ASSERT_TRUE(logits.isOk()) << logits.status().toString();
   size_t vocabulary = expected.size() / ids_.size();
   auto begin = logits->begin() + static_cast<long>(other.size() * vocabulary);
   EXPECT_TRUE(std::equal(expected.begin(), expected.end(), begin));
 }
 
-INSTANTIATE_TEST_SUITE_P(Exporters, TinyModelTest, testing::ValuesIn(kModels), [](const auto &info) {
-  std::string name = info.param.folder;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Exporters, TinyModelTest, testing::ValuesIn(kModels),
+                         [](const auto &info) {
+                           std::string name = info.param.folder;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(Compile, GivesEqualBytesAgain) {
   if (sharedFixtures().empty())

@@ -1,5 +1,6 @@
-// The subcommands of `platen`. Each registers itself with the app and leaves its exit code in `exitCode` when it ran:
-// 0 success, 1 the work failed (message on stderr), 2 bad usage, 130 interrupted.
+// The subcommands of `platen`. Each registers itself with the app and leaves its exit code in
+// `exitCode` when it ran: 0 success, 1 the work failed (message on stderr), 2 bad usage, 130
+// interrupted.
 #pragma once
 
 #include "runtime/base/status.h"

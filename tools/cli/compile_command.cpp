@@ -34,8 +34,10 @@ void printReport(const CompileArguments &arguments, const compiler::CompileRepor
   for (const compiler::PhaseReport &phase : report.phases)
     total += phase.seconds;
   if (arguments.json) {
-    fmt::print("{{\"plan\":\"{}\",\"bytes\":{},\"seconds\":{:.3f},\"launches\":{},\"kernels\":{},\"weights\":{}}}\n",
-               arguments.options.output.string(), report.planBytes, total, report.launches, report.kernels, report.weights);
+    fmt::print("{{\"plan\":\"{}\",\"bytes\":{},\"seconds\":{:.3f},\"launches\":{},\"kernels\":{},"
+               "\"weights\":{}}}\n",
+               arguments.options.output.string(), report.planBytes, total, report.launches,
+               report.kernels, report.weights);
     return;
   }
   if (arguments.time) {
@@ -44,9 +46,10 @@ void printReport(const CompileArguments &arguments, const compiler::CompileRepor
     fmt::print("peak resident memory {:.0f} MB, mapped files included\n", peakMegabytes());
   }
   if (arguments.options.stopAfter.empty())
-    fmt::print("{}: {:.1f} MB, {} ({}), {} launches of {} kernels, {} weights, {:.1f} s\n", arguments.options.output.string(),
-               static_cast<double>(report.planBytes) / 1e6, arguments.weights, report.dialect, report.launches, report.kernels,
-               report.weights, total);
+    fmt::print("{}: {:.1f} MB, {} ({}), {} launches of {} kernels, {} weights, {:.1f} s\n",
+               arguments.options.output.string(), static_cast<double>(report.planBytes) / 1e6,
+               arguments.weights, report.dialect, report.launches, report.kernels, report.weights,
+               total);
 }
 
 int runCompile(CompileArguments &arguments) {
@@ -55,7 +58,8 @@ int runCompile(CompileArguments &arguments) {
     return reportFailure(format.status(), arguments.json);
   arguments.options.weights = *format;
   if (arguments.options.output.empty())
-    arguments.options.output = std::filesystem::path(arguments.options.model).replace_extension(".plan");
+    arguments.options.output =
+        std::filesystem::path(arguments.options.model).replace_extension(".plan");
   installInterruptHandler();
   arguments.options.cancelled = &interrupted;
   ProgressDisplay display(arguments.json);
@@ -75,21 +79,36 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
   auto arguments = std::make_shared<CompileArguments>();
   compiler::CompileOptions &options = arguments->options;
   CLI::App *command = app.add_subcommand("compile", "Compile an ONNX decoder into a plan file");
-  command->add_option("model", options.model, "model.onnx; weights and tokenizer lie in its folder")->required();
-  command->add_option("-o,--output", options.output, "Plan file to write (default: the model's name with .plan)");
-  command->add_option("--weights", arguments->weights, "How weights are stored: f32, bf16, int8 or int4")->capture_default_str();
-  command->add_option("--target", options.targets, "CPU targets, comma-separated (default: all)")->delimiter(',');
-  command->add_option("--tokenizer", options.tokenizer, "tokenizer.model or tokenizer.json (default: the one beside the model)");
-  command->add_flag("--no-tokenizer", options.withoutTokenizer, "Leave the tokenizer out; the plan then takes token ids only");
-  command->add_option("--context", options.limits.context_tokens, "Most tokens a sequence may have (default: what the model was made for, at most 4096)");
-  command->add_option("--step-tokens", options.limits.step_tokens, "Most tokens a step processes")->capture_default_str();
-  command->add_option("--step-rows", options.limits.step_rows, "Most rows of logits a step gives")->capture_default_str();
-  command->add_option("--sequences", options.limits.step_sequences, "Most sequences a step serves")->capture_default_str();
+  command->add_option("model", options.model, "model.onnx; weights and tokenizer lie in its folder")
+      ->required();
+  command->add_option("-o,--output", options.output,
+                      "Plan file to write (default: the model's name with .plan)");
+  command
+      ->add_option("--weights", arguments->weights,
+                   "How weights are stored: f32, bf16, int8 or int4")
+      ->capture_default_str();
+  command->add_option("--target", options.targets, "CPU targets, comma-separated (default: all)")
+      ->delimiter(',');
+  command->add_option("--tokenizer", options.tokenizer,
+                      "tokenizer.model or tokenizer.json (default: the one beside the model)");
+  command->add_flag("--no-tokenizer", options.withoutTokenizer,
+                    "Leave the tokenizer out; the plan then takes token ids only");
+  command->add_option(
+      "--context", options.limits.context_tokens,
+      "Most tokens a sequence may have (default: what the model was made for, at most 4096)");
+  command->add_option("--step-tokens", options.limits.step_tokens, "Most tokens a step processes")
+      ->capture_default_str();
+  command->add_option("--step-rows", options.limits.step_rows, "Most rows of logits a step gives")
+      ->capture_default_str();
+  command->add_option("--sequences", options.limits.step_sequences, "Most sequences a step serves")
+      ->capture_default_str();
   command->add_option("--threads", options.threads, "Threads (default: one a core)");
-  command->add_option("--stop-after", options.stopAfter, "Stop after this phase: " + joined(compiler::phaseNames()));
+  command->add_option("--stop-after", options.stopAfter,
+                      "Stop after this phase: " + joined(compiler::phaseNames()));
   command->add_option("--dump", options.dump, "Write the IR after each phase into this folder");
   command->add_flag("--time", arguments->time, "Print the time of each phase and peak memory");
-  command->add_flag("--json", arguments->json, "Machine-readable progress (stderr) and result (stdout)");
+  command->add_flag("--json", arguments->json,
+                    "Machine-readable progress (stderr) and result (stdout)");
   command->callback([arguments, &exitCode] { exitCode = runCompile(*arguments); });
 }
 

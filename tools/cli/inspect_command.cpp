@@ -37,20 +37,22 @@ std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &mani
 }
 
 void printSummary(const Manifest &manifest) {
-  fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n", manifest.producer,
-             manifest.model_name, manifest.model.layers, manifest.model.hidden, manifest.model.vocabulary,
-             manifest.model.weight_format);
+  fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n",
+             manifest.producer, manifest.model_name, manifest.model.layers, manifest.model.hidden,
+             manifest.model.vocabulary, manifest.model.weight_format);
   const plan::Limits &limits = manifest.limits;
-  fmt::print("limits      {} tokens of context; a step: {} tokens, {} rows, {} sequences; {} tokens a page\n",
-             limits.context_tokens, limits.step_tokens, limits.step_rows, limits.step_sequences, limits.page_tokens);
+  fmt::print("limits      {} tokens of context; a step: {} tokens, {} rows, {} sequences; {} "
+             "tokens a page\n",
+             limits.context_tokens, limits.step_tokens, limits.step_rows, limits.step_sequences,
+             limits.page_tokens);
   fmt::print("memory      {:.1f} MB activations, {} bytes of KV cache a token\n",
              static_cast<double>(manifest.arena_bytes) / 1e6, cacheBytesPerToken(manifest));
   fmt::print("tokens      bos {}{}, eos {}, tokenizer {}\n", manifest.model.bos_token,
              manifest.model.add_bos ? " (added)" : "", fmt::join(manifest.model.eos_tokens, " "),
              manifest.tokenizer.kind.empty() ? "none" : manifest.tokenizer.kind);
   for (const plan::Section &section : manifest.sections)
-    fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name, section.bytes, section.offset,
-               section.xxh3);
+    fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name,
+               section.bytes, section.offset, section.xxh3);
   for (const plan::CodeTarget &target : manifest.targets)
     fmt::print("target      {}: {} kernels, needs {}\n", target.name, target.entry_offsets.size(),
                fmt::join(target.features, " "));
@@ -62,7 +64,8 @@ void printLaunches(const Manifest &manifest) {
   for (const plan::Launch &launch : manifest.launches) {
     fmt::print("launch      {} over {}\n", launch.name, extentName(launch.extent));
     for (const plan::Variant &variant : launch.variants) {
-      std::string upTo = variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
+      std::string upTo =
+          variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
       fmt::print("              {:<7} {}\n", upTo, manifest.kernels[variant.kernel].name);
     }
   }
@@ -84,7 +87,8 @@ nlohmann::json toJson(const Manifest &manifest) {
                     {"step_sequences", manifest.limits.step_sequences},
                     {"page_tokens", manifest.limits.page_tokens}};
   for (const plan::Section &section : manifest.sections)
-    json["sections"].push_back({{"name", section.name}, {"bytes", section.bytes}, {"offset", section.offset}});
+    json["sections"].push_back(
+        {{"name", section.name}, {"bytes", section.bytes}, {"offset", section.offset}});
   for (const plan::CodeTarget &target : manifest.targets)
     json["targets"].push_back({{"name", target.name}, {"features", target.features}});
   for (const auto &[packing, use] : packings(manifest))

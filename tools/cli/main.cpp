@@ -20,7 +20,9 @@ void installInterruptHandler() {
 
 int reportFailure(const base::Status &status, bool json) {
   if (json) {
-    nlohmann::json error{{"code", base::codeName(status.code())}, {"origin", status.origin()}, {"message", status.message()}};
+    nlohmann::json error{{"code", base::codeName(status.code())},
+                         {"origin", status.origin()},
+                         {"message", status.message()}};
     fmt::print(stderr, "{}\n", nlohmann::json{{"error", error}}.dump());
   } else {
     fmt::print(stderr, "platen: {}\n", status.toString());
@@ -31,7 +33,8 @@ int reportFailure(const base::Status &status, bool json) {
 } // namespace platen::cli
 
 int main(int argc, char **argv) {
-  CLI::App app("platen: ONNX transformers compiled ahead of time into one plan file, and run from it");
+  CLI::App app(
+      "platen: ONNX transformers compiled ahead of time into one plan file, and run from it");
   app.set_version_flag("--version", "platen " PLATEN_VERSION);
   app.require_subcommand(1);
   int exitCode = 0;

@@ -1,4 +1,5 @@
-// See progress.h. Redraws at most ten times a second; plain lines come at a phase's start, end and every two seconds.
+// See progress.h. Redraws at most ten times a second; plain lines come at a phase's start, end and
+// every two seconds.
 #include "tools/cli/progress.h"
 
 #include <cstdio>
@@ -10,7 +11,9 @@ namespace platen::cli {
 using Clock = std::chrono::steady_clock;
 
 ProgressDisplay::ProgressDisplay(bool json)
-    : style_(json ? Style::kJson : isatty(STDERR_FILENO) != 0 ? Style::kBar : Style::kLines) {}
+    : style_(json                         ? Style::kJson
+             : isatty(STDERR_FILENO) != 0 ? Style::kBar
+                                          : Style::kLines) {}
 
 ProgressDisplay::~ProgressDisplay() { finish(); }
 
@@ -22,7 +25,8 @@ void ProgressDisplay::update(std::string_view phase, uint64_t done, uint64_t tot
     phase_ = phase;
     phaseStart_ = now;
   }
-  auto interval = style_ == Style::kBar ? std::chrono::milliseconds(100) : std::chrono::milliseconds(2000);
+  auto interval =
+      style_ == Style::kBar ? std::chrono::milliseconds(100) : std::chrono::milliseconds(2000);
   if (!starts && now - lastDraw_ < interval)
     return;
   lastDraw_ = now;
@@ -44,7 +48,8 @@ void ProgressDisplay::draw(uint64_t done, uint64_t total) {
     if (total == 0)
       fmt::print(stderr, "\r\033[K{:<9}…", phase_);
     else
-      fmt::print(stderr, "\r\033[K{:<9}[{:<30}] {:5.1f} %", phase_, std::string(static_cast<size_t>(filled), '#'), percent);
+      fmt::print(stderr, "\r\033[K{:<9}[{:<30}] {:5.1f} %", phase_,
+                 std::string(static_cast<size_t>(filled), '#'), percent);
     std::fflush(stderr);
     lineOpen_ = true;
   }
@@ -58,7 +63,8 @@ void ProgressDisplay::finish() {
   if (style_ == Style::kJson)
     fmt::print(stderr, "{{\"phase\":\"{}\",\"seconds\":{:.3f}}}\n", phase_, seconds.count());
   else
-    fmt::print(stderr, "{}{:<9}done in {:.2f} s\n", lineOpen_ ? "\r\033[K" : "", phase_, seconds.count());
+    fmt::print(stderr, "{}{:<9}done in {:.2f} s\n", lineOpen_ ? "\r\033[K" : "", phase_,
+               seconds.count());
   lineOpen_ = false;
   phase_.clear();
 }

@@ -1,4 +1,5 @@
-// Progress of long work on stderr: a bar on a terminal, plain lines elsewhere, one JSON object a line with --json.
+// Progress of long work on stderr: a bar on a terminal, plain lines elsewhere, one JSON object a
+// line with --json.
 #pragma once
 
 #include <chrono>
