@@ -16,11 +16,17 @@ constexpr int64_t kSamples = 61; ///< prime, so that a stride over the matrix me
 
 using Matrix = std::span<const std::byte>;
 
-/// Whether b[c, r] == a[r, c] for all r < rows, c < columns of elements of `width` bytes.
-bool isTranspose(Matrix a, Matrix b, int64_t rows, int64_t columns, size_t width) {
+template <typename T> T element(Matrix matrix, int64_t index) {
+  T value;
+  std::memcpy(&value, matrix.data() + static_cast<size_t>(index) * sizeof(T), sizeof(T));
+  return value;
+}
+
+/// Whether b[c, r] == a[r, c] for all r < rows, c < columns. Tiles keep both matrices' pages few: b
+/// is read along its rows, a's tile stays in the cache.
+template <typename T> bool isTransposeOf(Matrix a, Matrix b, int64_t rows, int64_t columns) {
   auto same = [&](int64_t r, int64_t c) {
-    return std::memcmp(a.data() + static_cast<size_t>(r * columns + c) * width,
-                       b.data() + static_cast<size_t>(c * rows + r) * width, width) == 0;
+    return element<T>(a, r * columns + c) == element<T>(b, c * rows + r);
   };
   for (int64_t i = 0, count = rows * columns; i < kSamples; ++i) {
     int64_t index = (count - 1) / kSamples * i;
@@ -29,11 +35,27 @@ bool isTranspose(Matrix a, Matrix b, int64_t rows, int64_t columns, size_t width
   }
   for (int64_t r0 = 0; r0 < rows; r0 += kTile)
     for (int64_t c0 = 0; c0 < columns; c0 += kTile)
-      for (int64_t r = r0; r < std::min(r0 + kTile, rows); ++r)
-        for (int64_t c = c0; c < std::min(c0 + kTile, columns); ++c)
-          if (!same(r, c))
-            return false;
+      for (int64_t c = c0; c < std::min(c0 + kTile, columns); ++c) {
+        bool equal = true;
+        for (int64_t r = r0; r < std::min(r0 + kTile, rows); ++r)
+          equal &= same(r, c);
+        if (!equal)
+          return false;
+      }
   return true;
+}
+
+bool isTranspose(Matrix a, Matrix b, int64_t rows, int64_t columns, int bits) {
+  switch (bits) {
+  case 8:
+    return isTransposeOf<uint8_t>(a, b, rows, columns);
+  case 16:
+    return isTransposeOf<uint16_t>(a, b, rows, columns);
+  case 32:
+    return isTransposeOf<uint32_t>(a, b, rows, columns);
+  default:
+    return isTransposeOf<uint64_t>(a, b, rows, columns);
+  }
 }
 
 } // namespace
@@ -81,8 +103,7 @@ Result<std::map<std::string, std::string>> findTransposedTwins(std::span<const W
     const WeightView *twin = nullptr;
     for (const WeightView *candidate : kept[transposed.toString()]) {
       PLATEN_ASSIGN_OR_RETURN(Matrix other, store.view(candidate->range));
-      if (isTranspose(other, bytes, transposed.dims[0], transposed.dims[1],
-                      static_cast<size_t>(width) / 8)) {
+      if (isTranspose(other, bytes, transposed.dims[0], transposed.dims[1], width)) {
         twin = candidate;
         break;
       }
