@@ -144,7 +144,7 @@ private:
   Status walkScores() {
     mlir::Value value = behindCasts(softmax_->getOperand(0));
     if (!takeMask(value.getDefiningOp(), value))
-      return refuse(softmax_, "there is no mask before the softmax, so that tokens see the future");
+      return refuse(softmax_, "there is no mask before the softmax (tokens would see the future)");
     while (true) {
       value = behindCasts(value);
       mlir::Operation *op = value.getDefiningOp();

@@ -114,14 +114,17 @@ ir::WeightReader Evaluation::positionalReader(const ir::WeightReader &reader) co
 namespace {
 
 /// genai leaves the head size of its caches symbolic; the attention that reads the cache knows it.
-Status refineCacheType(mlir::Value cache, TensorType &type) {
+/// A sliding cache holds as many rows as its window, whatever the past: returns their number, or 0.
+Result<int64_t> refineCacheType(mlir::Value cache, TensorType &type) {
+  int64_t rows = 0;
   for (mlir::Operation *user : cache.getUsers())
     if (isGroupQuery(user)) {
       PLATEN_ASSIGN_OR_RETURN(GroupQueryHeads heads, groupQueryHeads(user));
       type.dims[1] = heads.kvHeads;
       type.dims[3] = heads.headSize;
+      rows = heads.slidingRows;
     }
-  return Status::ok();
+  return rows;
 }
 
 } // namespace
@@ -131,17 +134,19 @@ Status Evaluation::resolveCacheTypes() {
     auto tensor = ir::toTensorType(type);
     if (!tensor)
       return base::unsupported("an input is no tensor of a known dtype and rank");
-    cacheTypes_.push_back(std::move(*tensor));
+    argumentTypes_.push_back(std::move(*tensor));
   }
   for (const auto &[layer, pair] : roles_.past)
     for (unsigned index : {*pair.key, *pair.value}) {
-      TensorType &type = cacheTypes_[index];
+      TensorType &type = argumentTypes_[index];
       std::string origin = "input '" + inputName(function_, index) + "'";
       if (type.rank() != 4)
         return base::unsupported("the cache is " + type.toString() +
                                      "; it must be [batch, heads, past, head size]",
                                  origin);
-      PLATEN_RETURN_IF_ERROR(refineCacheType(function_.getArgument(index), type));
+      PLATEN_ASSIGN_OR_RETURN(int64_t rows, refineCacheType(function_.getArgument(index), type));
+      if (rows > 0)
+        cacheRows_[index] = rows;
       if (type.dims[1] == ops::kDynamic || type.dims[3] == ops::kDynamic)
         return base::unsupported("the cache is " + type.toString() +
                                      ": its number of heads and head size must be constant",
@@ -153,8 +158,8 @@ Status Evaluation::resolveCacheTypes() {
 Result<std::vector<Knowledge>> Evaluation::arguments(const RunInput &input) const {
   const Sizes &sizes = input.sizes;
   std::vector<Knowledge> arguments;
-  for (unsigned i = 0; i < cacheTypes_.size(); ++i) {
-    const TensorType &type = cacheTypes_[i];
+  for (unsigned i = 0; i < argumentTypes_.size(); ++i) {
+    const TensorType &type = argumentTypes_[i];
     if (i == roles_.tokens)
       arguments.push_back({TensorType{type.dtype, {sizes.batch, sizes.sequence}}, nullptr});
     else if (i == roles_.attentionMask)
@@ -163,9 +168,12 @@ Result<std::vector<Knowledge>> Evaluation::arguments(const RunInput &input) cons
                                  type.dtype));
     else if (i == roles_.positions)
       arguments.push_back(asType(positionIds(sizes), type.dtype));
-    else
+    else {
+      auto rows = cacheRows_.find(i);
+      int64_t past = rows == cacheRows_.end() ? sizes.past : rows->second;
       arguments.push_back(
-          {TensorType{type.dtype, {sizes.batch, type.dims[1], sizes.past, type.dims[3]}}, nullptr});
+          {TensorType{type.dtype, {sizes.batch, type.dims[1], past, type.dims[3]}}, nullptr});
+    }
   }
   return arguments;
 }

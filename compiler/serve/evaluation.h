@@ -64,7 +64,8 @@ private:
   mlir::func::FuncOp function_;
   Roles roles_;
   llvm::DenseMap<mlir::Value, Kind> kinds_;
-  std::vector<ops::TensorType> cacheTypes_; ///< per argument; only caches' are read
+  std::vector<ops::TensorType> argumentTypes_;
+  std::map<unsigned, int64_t> cacheRows_; ///< caches whose length is not the past's
   ir::Interpreter interpreter_;
   std::vector<llvm::DenseMap<mlir::Value, ir::Knowledge>> runs_;
 };

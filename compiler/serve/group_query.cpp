@@ -45,7 +45,9 @@ bool isGroupQuery(mlir::Operation *op) {
 
 Result<GroupQueryHeads> groupQueryHeads(mlir::Operation *op) {
   GroupQueryHeads heads{intAttr(op, "num_heads", 0), intAttr(op, "kv_num_heads", 0), 0,
-                        !has(op, kKey)};
+                        !has(op, kKey), 0};
+  if (intAttr(op, "sliding_window_cache", 0) != 0)
+    heads.slidingRows = intAttr(op, "local_window_size", 0);
   int64_t shares = heads.heads + (heads.packed ? 2 * heads.kvHeads : 0);
   auto type = ir::toTensorType(op->getOperand(0).getType());
   int64_t width = type && type->rank() == 3 ? type->dims[2] : ops::kDynamic;

@@ -14,6 +14,7 @@ bool isGroupQuery(mlir::Operation *op);
 struct GroupQueryHeads {
   int64_t heads, kvHeads, headSize;
   bool packed;
+  int64_t slidingRows; ///< rows of a cache that holds one window; 0: it holds the past
 };
 base::Result<GroupQueryHeads> groupQueryHeads(mlir::Operation *op);
 

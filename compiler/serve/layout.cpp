@@ -34,6 +34,29 @@ Roles rolesOf(const Extents &extents) {
   return roles;
 }
 
+Extent extentOf(Role role) {
+  return extentBy([&](const Sizes &sizes) {
+    return role == Role::kBatch      ? sizes.batch
+           : role == Role::kSequence ? sizes.sequence
+                                     : sizes.batch * sizes.sequence;
+  });
+}
+
+/// Merged dimensions taken apart, tokens first.
+Extents takenApart(const Extents &extents) {
+  Extents parts;
+  for (const Extent &extent : extents) {
+    Merged merged = mergedRoleOf(extent);
+    if (merged.factor == 1) {
+      parts.push_back(extent);
+      continue;
+    }
+    parts.push_back(extentOf(merged.role));
+    parts.push_back(extentBy([&](const Sizes &) { return merged.factor; }));
+  }
+  return parts;
+}
+
 /// Whether a group of dimensions with equal products keeps tokens apart from features.
 bool isCleanGroup(const Roles &from, const Roles &to) {
   auto allFeatures = [](const Roles &roles) {
@@ -67,7 +90,22 @@ Role roleOf(const Extent &extent) {
   return Role::kOther;
 }
 
+Merged mergedRoleOf(const Extent &extent) {
+  Role role = roleOf(extent);
+  if (role != Role::kOther)
+    return {role};
+  for (Role token : {Role::kBatch, Role::kSequence, Role::kTokens}) {
+    Extent whole = extentOf(token);
+    int64_t factor = extent[0] / whole[0];
+    if (extent == multiply(whole, extentBy([&](const Sizes &) { return factor; })))
+      return {token, factor};
+  }
+  return {Role::kOther};
+}
+
 std::string toString(const Extent &extent) {
+  if (Merged merged = mergedRoleOf(extent); merged.factor != 1)
+    return toString(extentOf(merged.role)) + "*" + std::to_string(merged.factor);
   switch (roleOf(extent)) {
   case Role::kBatch:
     return "b";
@@ -96,11 +134,17 @@ std::string toString(const Extents &extents) {
 
 base::Result<Layout> Layout::of(const Extents &extents) {
   Layout layout;
-  layout.roles_ = rolesOf(extents);
-  for (const Extent &extent : extents)
-    if (roleOf(extent) == Role::kFeature)
+  for (const Extent &extent : extents) {
+    Merged merged = mergedRoleOf(extent);
+    layout.dims_.push_back(merged);
+    if (merged.role == Role::kFeature)
       layout.features_.push_back(extent[0]);
-  auto count = [&](Role role) { return std::ranges::count(layout.roles_, role); };
+    else if (merged.factor != 1)
+      layout.features_.push_back(merged.factor);
+  }
+  auto count = [&](Role role) {
+    return std::ranges::count_if(layout.dims_, [&](const Merged &dim) { return dim.role == role; });
+  };
   bool split = count(Role::kBatch) == 1 && count(Role::kSequence) == 1 && count(Role::kTokens) == 0;
   bool flat = count(Role::kBatch) == 0 && count(Role::kSequence) == 0 && count(Role::kTokens) == 1;
   bool others = count(Role::kPast) + count(Role::kTotal) + count(Role::kOther) > 0;
@@ -111,14 +155,21 @@ base::Result<Layout> Layout::of(const Extents &extents) {
 }
 
 int64_t Layout::axisOf(int64_t dim) const {
-  return 1 + std::count(roles_.begin(), roles_.begin() + dim, Role::kFeature);
+  return 1 + std::count_if(dims_.begin(), dims_.begin() + dim, [](const Merged &merged) {
+           return merged.role == Role::kFeature || merged.factor != 1;
+         });
 }
 
-base::Status checkReshape(const Extents &from, const Extents &to) {
+bool Layout::sameTokens(const Layout &other) const {
+  return std::ranges::equal(dims_, other.dims_);
+}
+
+base::Status checkReshape(const Extents &fromWhole, const Extents &toWhole) {
   auto mixed = [&] {
-    return base::invalidArgument("reshaping " + toString(from) + " to " + toString(to) +
+    return base::invalidArgument("reshaping " + toString(fromWhole) + " to " + toString(toWhole) +
                                  " mixes tokens with features");
   };
+  Extents from = takenApart(fromWhole), to = takenApart(toWhole);
   size_t i = 0, j = 0;
   while (i < from.size() || j < to.size()) {
     Extents fromGroup, toGroup;
@@ -160,7 +211,7 @@ base::Status checkReshape(const Extents &from, const Extents &to) {
 std::vector<int64_t> featurePermutation(const Layout &operand, const std::vector<int64_t> &perm) {
   std::vector<int64_t> result{0};
   for (int64_t dim : perm)
-    if (operand.isFeature(dim))
+    if (operand.isFeature(dim) || operand.dim(dim).factor != 1)
       result.push_back(operand.axisOf(dim));
   return result;
 }

@@ -34,7 +34,17 @@ using Extents = std::vector<Extent>;
 enum class Role { kBatch, kSequence, kTokens, kPast, kTotal, kFeature, kOther };
 
 Role roleOf(const Extent &extent);
-/// "b", "s", "b*s", "p", "p+s", the number, or "?".
+
+/// A dimension as a token role with features merged into it: [b, s·heads, hd] has a dimension of
+/// role kSequence and factor `heads` (features vary faster). Other dimensions have factor 1.
+struct Merged {
+  Role role;
+  int64_t factor = 1;
+  friend bool operator==(const Merged &, const Merged &) = default;
+};
+Merged mergedRoleOf(const Extent &extent);
+
+/// "b", "s", "b*s", "p", "p+s", the number, "s*4" for a merged dimension, or "?".
 std::string toString(const Extent &extent);
 /// "[b,4,s,32]".
 std::string toString(const Extents &extents);
@@ -46,17 +56,21 @@ public:
   /// are features.
   static base::Result<Layout> of(const Extents &extents);
 
-  int64_t rank() const { return static_cast<int64_t>(roles_.size()); }
-  Role role(int64_t dim) const { return roles_[static_cast<size_t>(dim)]; }
-  bool isFeature(int64_t dim) const { return role(dim) == Role::kFeature; }
-  const std::vector<Role> &roles() const { return roles_; }
-  /// Sizes of the feature dimensions in order: the serving form is [T] + features().
+  int64_t rank() const { return static_cast<int64_t>(dims_.size()); }
+  const Merged &dim(int64_t dim) const { return dims_[static_cast<size_t>(dim)]; }
+  /// Whether the dimension is features and nothing else.
+  bool isFeature(int64_t dim) const {
+    return dims_[static_cast<size_t>(dim)].role == Role::kFeature;
+  }
+  /// Whether two layouts have the same tokens, alone or merged, in the same places.
+  bool sameTokens(const Layout &other) const;
+  /// Sizes of the features in order, merged ones included: the serving form is [T] + features().
   const std::vector<int64_t> &features() const { return features_; }
   /// The serving form's axis of feature dimension `dim`.
   int64_t axisOf(int64_t dim) const;
 
 private:
-  std::vector<Role> roles_;
+  std::vector<Merged> dims_;
   std::vector<int64_t> features_;
 };
 

@@ -6,7 +6,7 @@
 namespace platen::compiler::serve {
 namespace {
 
-constexpr int64_t kB = -1, kS = -2, kBS = -3, kP = -4, kT = -5;
+constexpr int64_t kB = -1, kS = -2, kBS = -3, kP = -4, kT = -5, kS4 = -6;
 
 Extents dims(std::initializer_list<int64_t> spec) {
   Extents extents;
@@ -19,6 +19,7 @@ Extents dims(std::initializer_list<int64_t> spec) {
                     : dim == kBS ? sizes.batch * sizes.sequence
                     : dim == kP  ? sizes.past
                     : dim == kT  ? sizes.total()
+                    : dim == kS4 ? sizes.sequence * 4
                                  : dim;
     }
     extents.push_back(extent);
@@ -54,6 +55,18 @@ TEST(LayoutTest, ReshapesFeaturesAndTokensApart) {
   EXPECT_TRUE(checkReshape(dims({kB, kS, 128}), dims({kBS, 128})).isOk());
   EXPECT_TRUE(checkReshape(dims({kBS, 2, 2, 32}), dims({kB, 1, kS, 4, 32})).isOk());
   EXPECT_TRUE(checkReshape(dims({kB, kS, 1, 6, 4}), dims({kB, kS, 8, 3})).isOk());
+}
+
+TEST(LayoutTest, TakesMergedDimensionsApart) {
+  auto layout = Layout::of(dims({kB, kS4, 32}));
+  ASSERT_TRUE(layout.isOk());
+  EXPECT_EQ(toString(dims({kB, kS4, 32})), "[b,s*4,32]");
+  EXPECT_EQ(layout->features(), (std::vector<int64_t>{4, 32}));
+  EXPECT_EQ(layout->axisOf(2), 2);
+  EXPECT_FALSE(layout->isFeature(1));
+  EXPECT_TRUE(checkReshape(dims({kB, kS, 128}), dims({kB, kS4, 32})).isOk());
+  EXPECT_TRUE(checkReshape(dims({kB, kS4, 32}), dims({kB, kS, 2, 64})).isOk());
+  EXPECT_FALSE(checkReshape(dims({kB, 4, kS, 32}), dims({kB, kS4, 32})).isOk());
 }
 
 TEST(LayoutTest, RefusesReshapesThatMix) {

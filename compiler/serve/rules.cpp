@@ -116,7 +116,7 @@ private:
     int64_t missing = result.rank() - layout.rank();
     std::vector<int64_t> features(static_cast<size_t>(std::max<int64_t>(missing, 0)), 1);
     for (int64_t dim = 0; dim < result.rank(); ++dim)
-      if (dim < missing ? !result.isFeature(dim) : layout.role(dim - missing) != result.role(dim))
+      if (dim < missing ? !result.isFeature(dim) : layout.dim(dim - missing) != result.dim(dim))
         return refuse("its operands' token dimensions do not lie in the same place");
     features.insert(features.end(), layout.features().begin(), layout.features().end());
     return reshapeFeatures(context_.builder, op_->getLoc(), context_.data(operand), features);
@@ -127,17 +127,18 @@ private:
     Extents extents = evaluation_.extents(operand);
     auto rank = static_cast<int64_t>(extents.size());
     int64_t missing = result.rank() - rank;
-    std::vector<int64_t> dims, before;
+    std::vector<int64_t> dims;
     bool skips = false;
     for (int64_t i = 0; i < rank; ++i) {
       int64_t extent = extents[static_cast<size_t>(i)][0];
-      before.push_back(extent);
       if (result.isFeature(missing + i))
         dims.push_back(extent);
       else if (extent != 1)
         return refuse("operand with dimensions " + toString(extents) + " differs between tokens");
       else
         skips = true;
+      if (result.dim(missing + i).factor != 1)
+        dims.push_back(1);
     }
     PLATEN_ASSIGN_OR_RETURN(mlir::Value fixed, context_.fixed(operand));
     if (!skips)
@@ -292,7 +293,7 @@ private:
       if (!evaluation_.isData(operand))
         return refuse("it joins token values with values that depend on no token");
       PLATEN_ASSIGN_OR_RETURN(Layout part, layoutOf(operand));
-      if (part.roles() != layout.roles())
+      if (!part.sameTokens(layout))
         return refuse("its operands' token dimensions do not lie in the same place");
       operands.push_back(context_.data(operand));
     }
@@ -442,6 +443,10 @@ Result<mlir::Value> reshapeFeatures(mlir::OpBuilder &builder, mlir::Location loc
   auto type = mlir::cast<mlir::RankedTensorType>(x.getType());
   if (type.getShape().drop_front() == features)
     return x;
+  // Features were reshaped before: start from what they were.
+  if (mlir::Operation *earlier = x.getDefiningOp();
+      earlier && earlier->getName().stripDialect() == "reshape")
+    return reshapeFeatures(builder, location, earlier->getOperand(0), features);
   std::vector<int64_t> shape{0}; // 0 copies the token dimension
   shape.insert(shape.end(), features.begin(), features.end());
   mlir::Value target = createConstant(builder, location, Tensor::vectorI64(shape));

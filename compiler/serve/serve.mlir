@@ -1,4 +1,4 @@
-// RUN: platen-opt %s --pass-pipeline='builtin.module(platen-serve{max-context=64})' | FileCheck %s
+// RUN: platen-opt %s --passes='platen-serve{max-context=64}' | FileCheck %s
 //
 // One decoder layer as exporters write it: 32 tokens, hidden 8, two query heads of 4 on one kv head, rotary embedding on
 // q and k, causal mask, logits over 32. serve_test.cpp exchanges single lines of it.
@@ -17,12 +17,12 @@ platen.initializer @wo {type = tensor<8x8xf32>, file = "m", offset = 1536 : i64,
 // CHECK: platen.reshape {{.*}} -> tensor<?x2x4xf32>
 // CHECK: platen.matmul %[[X]]
 // CHECK: platen.reshape {{.*}} -> tensor<?x1x4xf32>
-// CHECK: %[[Q:.*]] = platen.rope {{.*}}, %[[POSITIONS]] {interleaved = 0 : i64}
-// CHECK: %[[K:.*]] = platen.rope {{.*}}, %[[POSITIONS]] {interleaved = 0 : i64}
-// CHECK: %[[A:.*]] = platen.paged_attention %[[Q]], %[[K]], %{{.*}}, %[[POSITIONS]], %[[SEQUENCES]], %{{.*}} {layer = 0 : i64, scale = 5.000000e-01 : f64, softcap = 0.000000e+00 : f64, window = 0 : i64}
-// CHECK: %[[FLAT:.*]] = platen.reshape %[[A]], {{.*}} -> tensor<?x8xf32>
-// CHECK-NEXT: %[[PICKED:.*]] = platen.select_rows %[[FLAT]], %[[ROWS]]
-// CHECK: %[[O:.*]] = platen.matmul %[[PICKED]]
+// CHECK: %[[Q:.*]] = platen.rope {{.*}}, %[[POSITIONS]] : (tensor<?x2x4xf32>, tensor<64x2xf32>
+// CHECK: %[[K:.*]] = platen.rope {{.*}}, %[[POSITIONS]] : (tensor<?x1x4xf32>, tensor<64x2xf32>
+// CHECK: %[[A:.*]] = platen.paged_attention %[[Q]], %[[K]], %{{.*}}, %[[POSITIONS]], %[[SEQUENCES]], %{{.*}} {layer = 0 : i64, scale = 5.000000e-01 : f64}
+// CHECK-NEXT: %[[PICKED:.*]] = platen.select_rows %[[A]], %[[ROWS]]
+// CHECK: %[[FLAT:.*]] = platen.reshape %[[PICKED]], {{.*}} -> tensor<?x8xf32>
+// CHECK: %[[O:.*]] = platen.matmul %[[FLAT]]
 // CHECK: %[[RESIDUAL:.*]] = platen.select_rows %[[X]], %[[ROWS]]
 // CHECK: %[[SUM:.*]] = platen.add %[[RESIDUAL]], %[[O]]
 // CHECK: %[[HEAD:.*]] = platen.transpose

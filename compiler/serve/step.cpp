@@ -267,6 +267,9 @@ private:
     for (mlir::Value output : outputs)
       results.push_back(data(output, /*rowsOnly=*/true));
     builder_.create<mlir::func::ReturnOp>(original().getLoc(), results);
+    for (mlir::Operation &op : llvm::make_early_inc_range(llvm::reverse(step_.getBody().front())))
+      if (op.use_empty() && !op.hasTrait<mlir::OpTrait::IsTerminator>())
+        op.erase();
     step_.setFunctionType(
         builder_.getFunctionType(step_.getArgumentTypes(), mlir::ValueRange(results).getTypes()));
     for (unsigned i = 0; i < results.size(); ++i) {
