@@ -215,6 +215,9 @@ void Ir::maskedStore(Value value, Value mask, Value base, Value offset, int64_t 
       value, address(base, offset, constant), mask,
       b_.getI32IntegerAttr(static_cast<int32_t>(alignmentOf(value.getType()))));
 }
+void Ir::prefetch(Value base, Value offset, int64_t constant) {
+  b_.create<LLVM::Prefetch>(address(base, offset, constant), /*rw=*/0, /*hint=*/3, /*cache=*/1);
+}
 Value Ir::laneMask(int64_t lanes, Value count) {
   const Type ints = vec(lanes, i(32));
   llvm::SmallVector<int32_t> values(lanes);

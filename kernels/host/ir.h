@@ -106,6 +106,8 @@ public:
   void store(Value value, Value base, Value offset = {}, int64_t constant = 0);
   Value maskedLoad(Type type, Value mask, Value base, Value offset = {}, int64_t constant = 0);
   void maskedStore(Value value, Value mask, Value base, Value offset = {}, int64_t constant = 0);
+  /// Asks for the cache line at the address, which need not exist.
+  void prefetch(Value base, Value offset, int64_t constant);
   /// <lanes x i1>: lane < count (i64).
   Value laneMask(int64_t lanes, Value count);
 

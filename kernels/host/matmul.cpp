@@ -49,11 +49,13 @@ private:
   bool gated() const { return spec_.mode == MatmulSpec::Mode::kGated; }
 
   /// Panels in one register tile: enough chains to hide the fma latency, within the registers, and
-  /// a divisor of the panels so that no remainder needs code of its own.
+  /// a divisor of the panels so that no remainder needs code of its own. Decode of q8 measured best
+  /// with one stream of weights, everything else with four.
   uint64_t panelsAtOnce() const {
-    const bool wide = ir_.target().vectorBits == 512;
-    const bool quantized = spec_.packing.isQuantized();
-    uint64_t most = spec_.rowsPerTile == 1 ? (quantized ? 2 : 4) : wide ? (quantized ? 2 : 4) : 1;
+    const bool wide = ir_.target().vectorBits == 512, quantized = spec_.packing.isQuantized();
+    uint64_t most = wide ? (quantized ? 2 : 4) : 1;
+    if (spec_.rowsPerTile == 1)
+      most = spec_.packing.element == Packing::Element::kQ8 ? 1 : 4;
     while (tiling_.panels % most != 0 || tiling_.panelsPerUnit % most != 0)
       most /= 2;
     return most;

@@ -102,11 +102,6 @@ void checkMatmul(const HostTarget &target, const Packing &packing, uint64_t k,
   const Code code = compile(specs, target);
   constexpr uint64_t kMostRows = 51;
   const BufferPtr x = randomX(packing, kMostRows, k, 7);
-  std::vector<float> reference;
-  for (uint64_t t = 0; t < kMostRows; ++t)
-    for (const RandomWeight &weight : weights)
-      for (uint64_t c = 0; c < weight.n; ++c)
-        reference.push_back(static_cast<float>(dot(weight, *x, t, c, roundX).value));
   std::vector<float> bits; // of the widest run
   for (uint64_t rows : {kMostRows, uint64_t{48}, uint64_t{9}, uint64_t{8}, uint64_t{5}, uint64_t{2},
                         uint64_t{1}, uint64_t{0}})
