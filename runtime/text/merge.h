@@ -36,9 +36,10 @@ private:
     uint32_t rank, merged;   ///< of the merge with `next`; merged kNoSymbol: none
     std::string_view text;   ///< of the first character only
   };
-  void offer(uint32_t left);
-  void offerAll();
-  void joinWithNext(uint32_t left);
+  void mergeByScan();
+  void mergeByHeap();
+  void lookUp(uint32_t left);
+  void join(uint32_t left);
   void emit(uint32_t symbol, std::string_view text, std::vector<int32_t> &ids);
   void emitUnknown(std::string_view text, std::vector<int32_t> &ids);
 

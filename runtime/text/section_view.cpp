@@ -122,11 +122,13 @@ Status SectionCheck::pieces() {
   PLATEN_RETURN_IF_ERROR(table(plan::kPieceOffsets, size_t{header_.pieces} + 1, view_.offsets_));
   PLATEN_RETURN_IF_ERROR(textTable(plan::kPieceText, view_.text_));
   PLATEN_RETURN_IF_ERROR(table(plan::kPieceTypes, header_.pieces, view_.types_));
-  bool ascending = true, known = true;
+  bool ascending = true, known = true, unused = false;
   for (uint32_t i = 0; i < header_.pieces; ++i) {
     ascending &= view_.offsets_[i] < view_.offsets_[i + 1];
     known &= view_.types_[i] >= 1 && view_.types_[i] <= 6;
+    unused |= view_.pieceType(i) == plan::PieceType::kUnused;
   }
+  view_.hasUnused_ = unused;
   if (!ascending || view_.offsets_[header_.pieces] > view_.text_.size())
     return damaged("has piece offsets that do not ascend inside the piece text");
   return known ? Status::ok() : damaged("has a piece of unknown type");

@@ -26,6 +26,7 @@ public:
     std::memcpy(&value, data_ + index * sizeof(T), sizeof(T));
     return value;
   }
+  void prefetch(size_t index) const { __builtin_prefetch(data_ + index * sizeof(T)); }
 
 private:
   const std::byte *data_ = nullptr;
@@ -90,6 +91,12 @@ public:
   }
   /// The merge of two symbols; `merged` is kNoSymbol if there is none.
   plan::MergeSlot merge(uint32_t left, uint32_t right) const;
+  /// Starts to load what merge(left, right) will look at.
+  void prefetchMerge(uint32_t left, uint32_t right) const {
+    merges_.prefetch(plan::mergeHash(left, right, header_.mergeSlots));
+  }
+  /// Whether the vocabulary has pieces of type kUnused.
+  bool hasUnused() const { return hasUnused_; }
   /// Whether some piece holds `codepoint` right before U+2581.
   bool mayPrecedeSpace(char32_t codepoint) const;
 
@@ -110,6 +117,7 @@ private:
   Table<uint32_t> spacePredecessors_;
   TrieView user_, raw_;
   std::string_view unknownSurface_;
+  bool hasUnused_ = false;
 };
 
 } // namespace platen::text
