@@ -27,8 +27,10 @@ struct Expected {
 std::vector<Expected> readExpected() {
   std::ifstream file(sharedFixtures() / "gemma3-270m-greedy-fp32.json");
   std::vector<Expected> list;
-  for (const auto &entry : nlohmann::json::parse(file)["prompts"])
+  const nlohmann::json json = nlohmann::json::parse(file);
+  for (const auto &entry : json.at("prompts"))
     list.push_back({entry["name"], entry["prompt_ids"], entry["tokens"], entry["margins"]});
+  EXPECT_EQ(list.size(), 8U);
   return list;
 }
 
