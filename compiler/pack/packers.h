@@ -4,7 +4,8 @@
 // Pure functions over a range of panels, so that callers stream a tensor with little memory and
 // share the ranges among threads: the bytes of a panel depend on its 16 rows alone, never on how
 // ranges were cut. Cost on one core: 100 to 180
-// million elements a second for floats, q8 and repacking, 20 million for the searching int4 quantiser.
+// million elements a second for floats, q8 and repacking, 20 million for the searching int4
+// quantiser.
 #pragma once
 
 #include "kernels/packing.h"
