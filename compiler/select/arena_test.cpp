@@ -15,7 +15,7 @@ TEST(Arena, LiveBuffersNeverOverlap) {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
     plan::Manifest manifest;
-    manifest.limits = {4096, 1 + random() % 64, 8, 8, 16};
+    manifest.limits = {4096, static_cast<uint32_t>(1 + random() % 64), 8, 8, 16};
     std::vector<Lifetime> lifetimes;
     for (size_t i = 0; i < 1 + random() % 40; ++i) {
       auto extent = random() % 2 ? plan::Extent::kTokens : plan::Extent::kRows;
