@@ -43,7 +43,7 @@ class Tensor:
 
 
 class GgufFile:
-    """A mapped GGUF: `metadata` by key, `tensors` by name."""
+    """A mapped GGUF: `metadata` by key, `tensors` by name, `stored_metadata` as it stands in the file."""
 
     def __init__(self, path: Path) -> None:
         with open(path, "rb") as file:
@@ -79,9 +79,11 @@ class GgufFile:
         if version not in _VERSIONS:
             raise HeaderError(f"GGUF version {version} is not supported (only {_VERSIONS})")
         tensor_count, key_count = self._scalar("Q"), self._scalar("Q")
+        first = self._at
         for _ in range(key_count):
             key = self._string()
             self.metadata[key] = self._value(self._enum(GGUFValueType))
+        self.stored_metadata = self._map[first:self._at]
         infos = [self._tensor_info() for _ in range(tensor_count)]
         alignment = self.metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment <= 0:

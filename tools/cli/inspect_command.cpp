@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <map>
+#include <vector>
 
 namespace platen::cli {
 
@@ -24,6 +25,36 @@ uint64_t cacheBytesPerToken(const Manifest &manifest) {
   for (const plan::Cache &cache : manifest.caches)
     bytes += plan::pageBytes(manifest.limits, cache) / manifest.limits.page_tokens;
   return bytes;
+}
+
+struct Reads {
+  uint64_t perStep = 0;  // weights that a step reads whole, however many tokens it has
+  uint64_t perToken = 0; // and rows of tables: embeddings, rotations
+};
+
+/// Bytes of weights that steps read, each weight once. A table is read by row: by an embedding
+/// kernel, or as a raw matrix.
+Reads weightReads(const Manifest &manifest) {
+  std::vector<bool> whole(manifest.weights.size()), byRow(manifest.weights.size());
+  for (const plan::Launch &launch : manifest.launches) {
+    bool embeds = !launch.variants.empty() &&
+                  manifest.kernels[launch.variants.front().kernel].name.starts_with("embed_");
+    for (const plan::Operand &operand : launch.operands) {
+      if (operand.kind != plan::OperandKind::kWeight)
+        continue;
+      const plan::Weight &weight = manifest.weights[operand.index];
+      bool matrix = weight.shape.size() == 2 && weight.shape[0] > 1;
+      (matrix && (embeds || weight.packing.starts_with("raw.")) ? byRow : whole)[operand.index] =
+          true;
+    }
+  }
+  Reads reads;
+  for (size_t index = 0; index < manifest.weights.size(); ++index) {
+    const plan::Weight &weight = manifest.weights[index];
+    reads.perStep += whole[index] ? weight.bytes : 0;
+    reads.perToken += byRow[index] ? weight.bytes / weight.shape[0] : 0;
+  }
+  return reads;
 }
 
 std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &manifest) {
@@ -86,6 +117,15 @@ nlohmann::json toJson(const Manifest &manifest) {
                     {"step_rows", manifest.limits.step_rows},
                     {"step_sequences", manifest.limits.step_sequences},
                     {"page_tokens", manifest.limits.page_tokens}};
+  Reads reads = weightReads(manifest);
+  json["reads"] = {{"bytes_per_step", reads.perStep}, {"bytes_per_token", reads.perToken}};
+  json["caches"] = nlohmann::json::array();
+  for (const plan::Cache &cache : manifest.caches)
+    json["caches"].push_back({{"kv_heads", cache.kv_heads},
+                              {"head_dim", cache.head_dim},
+                              {"window", cache.window},
+                              {"bytes_per_token", plan::pageBytes(manifest.limits, cache) /
+                                                      manifest.limits.page_tokens}});
   for (const plan::Section &section : manifest.sections)
     json["sections"].push_back(
         {{"name", section.name}, {"bytes", section.bytes}, {"offset", section.offset}});

@@ -33,6 +33,7 @@ PLAIN_OPS = ("ops/",)
 RULES = [
     (r"tools/server/", ("tools/server/", "runtime/engine/platen"), ("boost", "json")),
     (r"tools/cli/run", ("tools/cli/", "runtime/engine/platen", "runtime/base/status.h"), ("cli", "json")),
+    (r"tools/bench/", ("runtime/engine/platen", "runtime/base/status.h"), ("json",)),
     (r"runtime/base/", upto("base"), ()),
     (r"runtime/plan/.*\.cpp$", upto("plan"), ("protobuf", "xxhash")),
     (r"runtime/plan/", upto("plan"), ()),
