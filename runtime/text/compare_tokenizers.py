@@ -82,7 +82,7 @@ def slice_of_text(rng):
 
 def code(rng):
     words = ["def ", "return", "(x)", "{", "}", ";\n", "    ", "\t", "==", "<a href=\"", "</td>", "\\n", "0x1F", "&&", "#", "/*", "*/",
-             "::", "->", "lambda", "__init__", "std::vector<int>", ">" + SPACE + "</", "> </", "$x", "%d", "@", "`", "~~", "<bos>", "</s>"]
+             "::", "->", "lambda", "__init__", "std::vector<int>", ">" + SPACE + "</", "> </", "$x", "%d", "@", "`", "~~", "<bos>", "</s>", "a  b", "  x", " x "]
     return "".join(rng.choice(words) for _ in range(rng.randrange(1, 10)))
 
 
