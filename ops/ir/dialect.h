@@ -1,6 +1,6 @@
-// The MLIR dialect `platen` and its structural ops: see ARCHITECTURE.md, "The intermediate representation".
-// Classes of catalog operators stand in operators.h, which is slow to compile; ops are created by createOp (adaptor.h) and
-// recognised by name.
+// The MLIR dialect `platen` and its structural ops: see ARCHITECTURE.md, "The intermediate
+// representation". Classes of catalog operators stand in operators.h, which is slow to compile; ops
+// are created by createOp (adaptor.h) and recognised by name.
 #pragma once
 
 #include "ops/ir/adaptor.h"
