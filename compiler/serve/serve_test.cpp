@@ -146,13 +146,12 @@ TEST_F(ServeTest, RefusesAnglesThatDifferWithinAPair) {
   EXPECT_THAT(message, HasSubstr("different angles"));
 }
 
-TEST_F(ServeTest, RefusesHeadsSharedOtherwise) {
-  // Keys of the two slots exchanged: no query reads its own slot's key in place.
+TEST_F(ServeTest, RefusesKeysThatAreNotTheCaches) {
   std::string message =
       refusal({{"%keys_t = platen.transpose %keys_all {perm = array<i64: 0, 1, 3, 2>}",
                 "%turn = platen.neg %keys_all : (tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>\n"
                 "  %keys_t = platen.transpose %turn {perm = array<i64: 0, 1, 3, 2>}"}});
-  EXPECT_THAT(message, HasSubstr("keys"));
+  EXPECT_THAT(message, HasSubstr("its keys are not concat(past_key_values, new)"));
 }
 
 TEST_F(ServeTest, RefusesMissingInputsAndOutputs) {
