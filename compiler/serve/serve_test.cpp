@@ -138,6 +138,17 @@ TEST_F(ServeTest, RefusesTablesThatDependOnTheLength) {
   EXPECT_THAT(message, HasSubstr("depends on the sequence's length"));
 }
 
+TEST_F(ServeTest, RefusesSinesThatDependOnTheLength) {
+  std::string message =
+      refusal({{"%sin = platen.sin %angles :",
+                "%length = platen.cast %total {to = \"f32\"} : (tensor<i64>) -> tensor<f32>\n"
+                "  %one = platen.sin %angles : (tensor<?x1x?x4xf32>) -> tensor<?x1x?x4xf32>\n"
+                "  %sin = platen.div %one, %length : (tensor<?x1x?x4xf32>, tensor<f32>) -> "
+                "tensor<?x1x?x4xf32>\n"
+                "  %unused = platen.sin %angles :"}});
+  EXPECT_THAT(message, HasSubstr("depends on the sequence's length"));
+}
+
 TEST_F(ServeTest, RefusesAnglesThatDifferWithinAPair) {
   std::string message =
       refusal({{"%angles = platen.concat %angle, %angle {",
