@@ -21,6 +21,16 @@ int64_t rankOf(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType()).getRank();
 }
 
+/// With one head, exporters norm [T, d] before they reshape it to [T, 1, d]: that norm joins too.
+/// (With more heads a norm over [T, n·d] is another operation.)
+void collectSingleHeadNorm(mlir::Operation *reshape, Ops &chain) {
+  mlir::Value value = reshape->getOperand(0);
+  mlir::Operation *norm = definedBy(value, "rms_norm");
+  auto shape = mlir::cast<mlir::RankedTensorType>(reshape->getResult(0).getType()).getShape();
+  if (norm != nullptr && value.hasOneUse() && shape[1] == 1)
+    chain.push_back(norm);
+}
+
 /// Collects the chain that makes one attention operand; false unless it starts at a 2-D value.
 bool collectChain(mlir::Value value, Ops &chain) {
   while (mlir::Operation *op = value.getDefiningOp()) {
@@ -28,6 +38,7 @@ bool collectChain(mlir::Value value, Ops &chain) {
       return false;
     if (isOp(op, "reshape") && rankOf(op->getOperand(0)) == 2) {
       chain.push_back(op);
+      collectSingleHeadNorm(op, chain);
       return true;
     }
     int next = 0;

@@ -67,3 +67,46 @@ func.func @split(%x: tensor<?x8xf32>, %pos: tensor<?xi32>, %seq: tensor<?xi32>) 
   %y = platen.reshape %a, %flat : (tensor<?x2x4xf32>, tensor<2xi64>) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// The only key head is normed before it is reshaped; two query heads normed as one are not what a per-head norm computes.
+// CHECK-LABEL: func.func @single_head
+func.func @single_head(%q0: tensor<?x8xf32>, %k0: tensor<?x4xf32>, %v0: tensor<?x4xf32>, %w8: tensor<8xf32>, %w4: tensor<4xf32>,
+                       %pos: tensor<?xi32>, %seq: tensor<?xi32>) -> tensor<?x8xf32> {
+  // CHECK-NEXT: %[[Q:.*]] = platen.rms_norm %arg0, %arg3
+  // CHECK-NEXT: platen.fused "attention"(
+  // CHECK: platen.rms_norm
+  // CHECK: platen.paged_attention
+  // CHECK: return
+  %heads2 = platen.constant dense<[-1, 2, 4]> : tensor<3xi64> : tensor<3xi64>
+  %heads1 = platen.constant dense<[-1, 1, 4]> : tensor<3xi64> : tensor<3xi64>
+  %flat = platen.constant dense<[-1, 8]> : tensor<2xi64> : tensor<2xi64>
+  %none = platen.absent
+  %qn = platen.rms_norm %q0, %w8 : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %kn = platen.rms_norm %k0, %w4 : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %q1 = platen.reshape %qn, %heads2 : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x2x4xf32>
+  %k1 = platen.reshape %kn, %heads1 : (tensor<?x4xf32>, tensor<3xi64>) -> tensor<?x1x4xf32>
+  %v1 = platen.reshape %v0, %heads1 : (tensor<?x4xf32>, tensor<3xi64>) -> tensor<?x1x4xf32>
+  %a = platen.paged_attention %q1, %k1, %v1, %pos, %seq, %none {layer = 0 : i64, scale = 0.5 : f64} : (tensor<?x2x4xf32>, tensor<?x1x4xf32>, tensor<?x1x4xf32>, tensor<?xi32>, tensor<?xi32>, none) -> tensor<?x2x4xf32>
+  %y = platen.reshape %a, %flat : (tensor<?x2x4xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// The last attention's rows are selected before they are flattened: flattening moves up, so that the region forms.
+// CHECK-LABEL: func.func @selected
+func.func @selected(%q0: tensor<?x8xf32>, %k0: tensor<?x8xf32>, %v0: tensor<?x8xf32>, %pos: tensor<?xi32>, %seq: tensor<?xi32>,
+                    %rows: tensor<?xi32>) -> tensor<?x8xf32> {
+  // CHECK: %[[A:.*]] = platen.fused "attention"
+  // CHECK: platen.yield %{{.*}} : tensor<?x8xf32>
+  // CHECK: %[[R:.*]] = platen.select_rows %[[A]], %arg5
+  // CHECK-NEXT: return %[[R]]
+  %heads2 = platen.constant dense<[-1, 2, 4]> : tensor<3xi64> : tensor<3xi64>
+  %flat = platen.constant dense<[-1, 8]> : tensor<2xi64> : tensor<2xi64>
+  %none = platen.absent
+  %q1 = platen.reshape %q0, %heads2 : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x2x4xf32>
+  %k1 = platen.reshape %k0, %heads2 : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x2x4xf32>
+  %v1 = platen.reshape %v0, %heads2 : (tensor<?x8xf32>, tensor<3xi64>) -> tensor<?x2x4xf32>
+  %a = platen.paged_attention %q1, %k1, %v1, %pos, %seq, %none {layer = 0 : i64, scale = 0.5 : f64} : (tensor<?x2x4xf32>, tensor<?x2x4xf32>, tensor<?x2x4xf32>, tensor<?xi32>, tensor<?xi32>, none) -> tensor<?x2x4xf32>
+  %s = platen.select_rows %a, %rows : (tensor<?x2x4xf32>, tensor<?xi32>) -> tensor<?x2x4xf32>
+  %y = platen.reshape %s, %flat : (tensor<?x2x4xf32>, tensor<2xi64>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
