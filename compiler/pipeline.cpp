@@ -163,7 +163,12 @@ Status Compilation::select() {
   draft_.manifest.producer = "platen " PLATEN_VERSION;
   draft_.manifest.model_name = options_.model.parent_path().filename().string();
   draft_.manifest.model.hidden = static_cast<uint32_t>(served_.hidden);
-  draft_.manifest.model.weight_format = weightFormatName(options_.weights);
+  bool blocks =
+      std::any_of(draft_.weights.begin(), draft_.weights.end(), [](const WeightRequest &weight) {
+        return weight.form == WeightRequest::Form::kBlocks;
+      });
+  draft_.manifest.model.weight_format = blocks ? "mixed" : weightFormatName(options_.weights);
+  report_.weightFormat = draft_.manifest.model.weight_format;
   PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
   report_.launches = draft_.manifest.launches.size();
   report_.kernels = draft_.kernels.size();

@@ -52,7 +52,9 @@ struct PhaseReport {
 
 struct CompileReport {
   std::vector<PhaseReport> phases;
-  std::string dialect; ///< of the decoder, as serve recognised it
+  std::string dialect;      ///< of the decoder, as serve recognised it
+  std::string weightFormat; ///< as the manifest says: "mixed" where the graph brings integer blocks
+                            ///< of its own
   size_t launches = 0, kernels = 0, weights = 0;
   uint64_t planBytes = 0;
 };
