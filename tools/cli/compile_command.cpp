@@ -48,7 +48,7 @@ void printReport(const CompileArguments &arguments, const compiler::CompileRepor
   if (arguments.options.stopAfter.empty())
     fmt::print("{}: {:.1f} MB, {} ({}), {} launches of {} kernels, {} weights, {:.1f} s\n",
                arguments.options.output.string(), static_cast<double>(report.planBytes) / 1e6,
-               arguments.weights, report.dialect, report.launches, report.kernels, report.weights,
+               report.weightFormat, report.dialect, report.launches, report.kernels, report.weights,
                total);
 }
 
