@@ -167,6 +167,9 @@ TEST(HostDevice, PinsThreadsInsideTheAffinityMask) {
       ASSERT_TRUE(device->launch(*kernel, operands, threads).isOk());
       ASSERT_EQ(seen, device->report().cpus);
     }
+    EXPECT_EQ(makeHost({})->report().cpus.size(), makeHost({})->report().threads)
+        << "a second device may use all CPUs again";
+    EXPECT_EQ(makeHost({.threads = threads})->report().cpus, device->report().cpus);
   }).join();
   EXPECT_THAT(seen, testing::UnorderedElementsAreArray(cpus));
   EXPECT_THAT(base::allowedCpus(), testing::ElementsAreArray(cpus)) << "this thread was not pinned";

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <sched.h>
 #include <set>
 #include <string>
 
@@ -21,7 +22,32 @@ int coreOf(int cpu) {
   return file >> first ? first : cpu;
 }
 
+/// What pinCallingThread() did to this thread.
+struct PinnedThread {
+  int cpu = -1; // -1: not pinned
+  std::vector<int>
+      allowed_before; // a device made later must not take the pin for the process's limit
+};
+thread_local PinnedThread pinned_thread;
+
 } // namespace
+
+bool pinThread(pthread_t thread, int cpu) {
+  size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(cpu) + 1);
+  std::vector<unsigned long> mask(bytes / sizeof(unsigned long) + 1);
+  auto *set = reinterpret_cast<cpu_set_t *>(mask.data());
+  CPU_SET_S(static_cast<size_t>(cpu), bytes, set);
+  return pthread_setaffinity_np(thread, bytes, set) == 0;
+}
+
+void pinCallingThread(int cpu) {
+  if (pinned_thread.cpu == cpu)
+    return;
+  if (pinned_thread.cpu < 0)
+    pinned_thread.allowed_before = base::allowedCpus();
+  pinned_thread.cpu = cpu;
+  (void)pinThread(pthread_self(), cpu);
+}
 
 Topology orderByCore(const std::vector<int> &cpus, const std::vector<int> &core_of) {
   Topology topology;
@@ -48,7 +74,9 @@ unsigned parseCpuQuota(std::string_view text) {
 }
 
 Topology readTopology() {
-  std::vector<int> cpus = base::allowedCpus(), core_of;
+  std::vector<int> core_of;
+  std::vector<int> cpus =
+      pinned_thread.cpu < 0 ? base::allowedCpus() : pinned_thread.allowed_before;
   for (int cpu : cpus)
     core_of.push_back(coreOf(cpu));
   Topology topology = orderByCore(cpus, core_of);

@@ -2,6 +2,7 @@
 // allowed.
 #pragma once
 
+#include <pthread.h>
 #include <string_view>
 #include <vector>
 
@@ -12,7 +13,13 @@ struct Topology {
   unsigned cores = 1;    ///< distinct cores among them, at most the CPU quota of the control group
 };
 
+/// For the calling thread's affinity mask, as it was before pinCallingThread().
 Topology readTopology();
+
+/// Returns whether the system obeyed.
+bool pinThread(pthread_t thread, int cpu);
+/// Pins the calling thread, for good; later calls with the same CPU cost one comparison.
+void pinCallingThread(int cpu);
 
 /// Orders `cpus` so that CPUs with equal `core_of` entries follow their first one at the end, and
 /// counts cores.

@@ -15,6 +15,8 @@
 #include <system_error>
 #include <unistd.h>
 
+#include "runtime/device/host/topology.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -60,23 +62,7 @@ void futexWakeAll(std::atomic<uint32_t> &word) {
   syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
-bool pinTo(pthread_t thread, int cpu) {
-  size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(cpu) + 1);
-  std::vector<unsigned long> mask(bytes / sizeof(unsigned long) + 1);
-  auto *set = reinterpret_cast<cpu_set_t *>(mask.data());
-  CPU_SET_S(static_cast<size_t>(cpu), bytes, set);
-  return pthread_setaffinity_np(thread, bytes, set) == 0;
-}
-
 } // namespace
-
-void pinCallingThread(int cpu) {
-  static thread_local int pinned = -1;
-  if (pinned == cpu)
-    return;
-  pinned = cpu;
-  (void)pinTo(pthread_self(), cpu);
-}
 
 base::Result<std::unique_ptr<WorkerPool>>
 WorkerPool::create(unsigned threads, const std::vector<int> &cpus, unsigned spin_us) {
@@ -96,7 +82,7 @@ Status WorkerPool::start(const std::vector<int> &cpus) {
     }
     // A CPU may have gone offline since the mask was read; the thread then runs where it may.
     if (index < cpus.size())
-      (void)pinTo(workers_.back().native_handle(), cpus[index]);
+      (void)pinThread(workers_.back().native_handle(), cpus[index]);
     (void)pthread_setname_np(workers_.back().native_handle(), "platen-worker");
   }
   return Status::ok();

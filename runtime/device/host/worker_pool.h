@@ -18,9 +18,6 @@
 
 namespace platen::device {
 
-/// Pins the calling thread, once: later calls with the same CPU cost one comparison.
-void pinCallingThread(int cpu);
-
 struct Work {
   PlatenHostKernel function = nullptr;
   void *const *operands = nullptr; // [operand_count], without the scratch
