@@ -18,8 +18,9 @@
 //  at
 //    uniform(seed, index).
 //
-// Cost for V = 262144 (one 3 GHz core): greedy about 0.1 ms, plain sampling about 0.5 ms; filters
-// look only at the logits within a few nats of the best and sort those alone.
+// Cost for V = 262144 (one 3 GHz core, SSE2): greedy 0.12 ms, plain sampling 0.5 ms, top-k or min-p
+// 0.2 to 0.3 ms, because filters look only at the logits within a few nats of the best and sort
+// those alone. Top-p without top-k must sort its whole nucleus: 5 ms when that is very flat.
 #pragma once
 
 #include "runtime/base/status.h"

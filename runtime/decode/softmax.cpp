@@ -10,11 +10,15 @@ namespace {
 
 constexpr size_t kLanes = 8;
 
+// x <= 0. Compares bits, not floats: with float comparisons compilers see branches and do not
+// vectorise.
 inline float exponential(float x) {
-  constexpr float kLowest = -87.0F; // exp(-87) is still a normal float
-  float clamped = x < kLowest ? kLowest : x;
+  constexpr int32_t kLargest = std::bit_cast<int32_t>(87.0F); // exp(-87) is still a normal float
+  int32_t magnitude = std::bit_cast<int32_t>(x) & 0x7fffffff;
+  int32_t clamped_magnitude = magnitude < kLargest ? magnitude : kLargest;
+  float clamped = -std::bit_cast<float>(clamped_magnitude);
   float shifted =
-      clamped * 1.44269504F + 12582912.0F; // 1.5 * 2^23: the sum's low bits are round(x / ln2)
+      clamped * 1.44269504F + 12582912.0F; // 1.5 * 2^23: the low bits are round(x / ln2)
   float n = shifted - 12582912.0F;
   float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
   float y = 1.0F / 720;
@@ -24,9 +28,9 @@ inline float exponential(float x) {
   y = y * r + 0.5F;
   y = y * r + 1.0F;
   y = y * r + 1.0F;
-  auto exponent = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) << 23);
-  float scaled = std::bit_cast<float>(std::bit_cast<int32_t>(y) + exponent);
-  return x < kLowest ? 0.0F : scaled;
+  uint32_t exponent = std::bit_cast<uint32_t>(shifted) << 23;
+  uint32_t keep = 0U - static_cast<uint32_t>(magnitude <= kLargest); // 0 beyond
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(y) + exponent) & keep);
 }
 
 } // namespace
@@ -34,14 +38,17 @@ inline float exponential(float x) {
 float expNonPositive(float x) { return exponential(x); }
 
 double sumExpBlock(std::span<const float> logits, float best, float scale) {
+  float terms[kSoftmaxBlock];
+  size_t count = logits.size();
+  const float *values = logits.data();
+  for (size_t i = 0; i < count; ++i)
+    terms[i] = exponential((values[i] - best) * scale);
+  std::fill(terms + count, terms + (count + kLanes - 1) / kLanes * kLanes, 0.0F);
   float lanes[kLanes] = {};
-  size_t i = 0;
-  for (; i + kLanes <= logits.size(); i += kLanes)
+  for (size_t i = 0; i < count; i += kLanes)
     for (size_t lane = 0; lane < kLanes; ++lane)
-      lanes[lane] += exponential((logits[i + lane] - best) * scale);
+      lanes[lane] += terms[i + lane];
   double sum = 0;
-  for (; i < logits.size(); ++i)
-    sum += exponential((logits[i] - best) * scale);
   for (float lane : lanes)
     sum += lane;
   return sum;
