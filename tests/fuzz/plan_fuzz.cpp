@@ -1,0 +1,144 @@
+// libFuzzer target for the plan loader: whatever the bytes, loading ends in a manifest that the
+// runtime can use, or in a Status.
+//
+// Random files would never get past the hashes, and random manifests would hardly ever be valid. So
+// the first byte says what the rest is: a whole file; a manifest; fields appended to the tiny
+// plan's manifest (protobuf merges them into it); or edits of that manifest's bytes (u16 offset, u8
+// value). Around manifests stand the tiny plan's sections and a header with right hashes, as an
+// enemy would write them. No seeds are needed.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include "runtime/plan/codec.h"
+#include "runtime/plan/hash.h"
+#include "runtime/plan/header.h"
+#include "runtime/plan/reader.h"
+#include "runtime/plan/testing/tiny_plan.h"
+
+using namespace platen;
+using Bytes = std::span<const std::byte>;
+
+namespace {
+
+void require(bool condition) {
+  if (!condition)
+    std::abort();
+}
+
+/// Sums what the runtime computes from a validated manifest; sanitizers catch what validation
+/// missed.
+uint64_t use(const plan::Manifest &manifest, uint64_t file_bytes) {
+  uint64_t sum = 0;
+  for (const plan::Section &section : manifest.sections)
+    require(section.offset + section.bytes <= file_bytes);
+  for (const plan::Cache &cache : manifest.caches)
+    sum += plan::pageBytes(manifest.limits, cache);
+  for (const plan::Buffer &buffer : manifest.buffers)
+    require(buffer.arena_offset +
+                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
+            manifest.arena_bytes);
+  for (const plan::Launch &launch : manifest.launches) {
+    for (const plan::Variant &variant : launch.variants) {
+      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
+      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
+      for (const plan::CodeTarget &target : manifest.targets)
+        require(target.entry_offsets.at(variant.kernel) <
+                manifest.sections.at(target.section).bytes);
+    }
+    for (const plan::Operand &operand : launch.operands) {
+      if (operand.kind == plan::OperandKind::kBuffer)
+        sum += manifest.buffers.at(operand.index).arena_offset;
+      else if (operand.kind == plan::OperandKind::kWeight)
+        sum += manifest.weights.at(operand.index).offset;
+      else
+        sum += manifest.caches.at(operand.index).head_dim;
+    }
+  }
+  sum += manifest.buffers.at(manifest.logits_buffer).row_bytes;
+  return sum;
+}
+
+/// The tiny plan's file and where its manifest stands.
+struct Good {
+  std::vector<std::byte> sections; // everything before the manifest
+  std::vector<std::byte> manifest;
+};
+
+Good loadGood() {
+  auto path = std::filesystem::temp_directory_path() /
+              ("platen_plan_fuzz_" + std::to_string(getpid()) + ".plan");
+  require(plan::testing::writeTinyPlan(
+              path, {.bos_token = 1, .tokenizer_kind = "sentencepiece-bpe", .tokenizer = "pieces"})
+              .isOk());
+  std::ifstream stream(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  std::filesystem::remove(path);
+  Bytes file = std::as_bytes(std::span(text));
+  auto header = plan::decodeHeader(file);
+  require(header.isOk());
+  Bytes sections = file.first(header->manifest_offset),
+        manifest = file.subspan(header->manifest_offset);
+  return {{sections.begin(), sections.end()}, {manifest.begin(), manifest.end()}};
+}
+
+/// The tiny plan with another manifest; every hash but those that the manifest itself states is
+/// right.
+std::vector<std::byte> wrap(const Good &good, Bytes manifest) {
+  std::vector<std::byte> file = good.sections;
+  file.insert(file.end(), manifest.begin(), manifest.end());
+  auto header = plan::encodeHeader({.manifest_offset = good.sections.size(),
+                                    .manifest_bytes = manifest.size(),
+                                    .manifest_xxh3 = plan::hashBytes(manifest),
+                                    .file_bytes = file.size()});
+  std::copy(header.begin(), header.end(), file.begin());
+  return file;
+}
+
+/// What `input` makes of the good manifest; see the top of the file.
+std::vector<std::byte> makeManifest(const Good &good, uint8_t mode, Bytes input) {
+  if (mode == 1)
+    return {input.begin(), input.end()};
+  std::vector<std::byte> manifest = good.manifest;
+  if (mode == 2)
+    manifest.insert(manifest.end(), input.begin(), input.end());
+  for (; mode == 3 && input.size() >= 3; input = input.subspan(3)) {
+    uint16_t offset = 0;
+    std::memcpy(&offset, input.data(), sizeof offset);
+    manifest[offset % manifest.size()] = input[2];
+  }
+  return manifest;
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static const Good good = loadGood();
+  if (size == 0)
+    return 0;
+  Bytes input = std::as_bytes(std::span(data, size)).subspan(1);
+  uint8_t mode = data[0] % 4;
+  std::vector<std::byte> file(input.begin(), input.end());
+  if (mode != 0)
+    file = wrap(good, makeManifest(good, mode, input));
+  // Without the sections' hashes too, as `inspect` loads: what is accepted must be no less safe to
+  // look at.
+  for (bool verify : {true, false}) {
+    auto manifest =
+        plan::readManifest(file, {.hash_threads = 1, .verify_sections = verify}, "fuzz");
+    if (!manifest.isOk()) {
+      require(!manifest.status().message().empty());
+      continue;
+    }
+    use(*manifest, file.size());
+    std::string encoded = plan::encodeManifest(*manifest);
+    auto again = plan::decodeManifest(std::as_bytes(std::span(encoded)));
+    require(again.isOk() && *again == *manifest);
+  }
+  return 0;
+}
