@@ -74,31 +74,32 @@ private:
 struct Phase {
   std::string_view name;
   Status (Compilation::*run)();
+  bool changesIr; ///< then the module is verified, and dumped if asked
 };
 
 constexpr Phase kPhases[] = {
     // model.onnx → @main over the catalog's ops. Weights become platen.initializer: their bytes
     // stay in their files.
-    {"import", &Compilation::import},
+    {"import", &Compilation::import, true},
     // Constants and shape arithmetic are evaluated; what nobody reads disappears.
-    {"fold", &Compilation::fold},
+    {"fold", &Compilation::fold, true},
     // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits
     // for asked rows.
-    {"serve", &Compilation::serve},
+    {"serve", &Compilation::serve, true},
     // What one kernel executes becomes one region: norms, attention, projections, epilogues,
     // embedding, rows.
-    {"fuse", &Compilation::fuse},
+    {"fuse", &Compilation::fuse, true},
     // Every weight of a matmul gets the packing in which it is stored. Attributes only.
-    {"quantize", &Compilation::quantize},
+    {"quantize", &Compilation::quantize, true},
     // @step → launches of kernels over buffers, caches and requests for weights; buffers get places
     // in the arena.
-    {"select", &Compilation::select},
+    {"select", &Compilation::select, false},
     // Kernels → machine code, once for each target.
-    {"emit", &Compilation::emit},
+    {"emit", &Compilation::emit, false},
     // Weight bytes stream from their files, packed, into the plan's temporary file.
-    {"pack", &Compilation::pack},
+    {"pack", &Compilation::pack, false},
     // Code, tokenizer and manifest follow; the file gets its name.
-    {"write", &Compilation::write},
+    {"write", &Compilation::write, false},
 };
 
 Result<CompileReport> Compilation::run() {
@@ -110,7 +111,7 @@ Result<CompileReport> Compilation::run() {
     report(0, 0);
     auto start = std::chrono::steady_clock::now();
     Status status = (this->*phase.run)();
-    if (status.isOk())
+    if (status.isOk() && phase.changesIr)
       status = verifyAndDump(phase.name, index);
     if (!status.isOk())
       return status.at(options_.model.string() + ": " + std::string(phase.name));
@@ -259,11 +260,9 @@ Status Compilation::runPasses(const std::function<void(mlir::PassManager &)> &ad
 }
 
 Status Compilation::verifyAndDump(std::string_view phase, size_t index) {
-  if (!model_.module)
-    return Status::ok();
   if (mlir::failed(mlir::verify(*model_.module)))
     return base::internalError("the module does not verify after this phase");
-  if (options_.dump.empty() || index >= 5) // selection and what follows do not change the IR
+  if (options_.dump.empty())
     return Status::ok();
   std::filesystem::create_directories(options_.dump);
   std::string path =

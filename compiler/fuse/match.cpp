@@ -37,15 +37,59 @@ bool isElementwise(mlir::Operation *op) {
   return !isOp(op, "pow") || scalarConstant(op->getOperand(1)).has_value();
 }
 
-bool isWeight(mlir::Value value) {
+ir::WeightOp weightOf(mlir::Value value) {
   while (mlir::Operation *op = value.getDefiningOp()) {
-    if (mlir::isa<ir::WeightOp>(op))
-      return true;
+    if (auto weight = mlir::dyn_cast<ir::WeightOp>(op))
+      return weight;
     if (!isOp(op, "transpose") && !isOp(op, "reshape"))
-      return false;
+      break;
     value = op->getOperand(0);
   }
-  return false;
+  return {};
+}
+
+mlir::Value outerValue(mlir::Value value) {
+  auto argument = mlir::dyn_cast<mlir::BlockArgument>(value);
+  if (!argument)
+    return value;
+  auto fused = mlir::dyn_cast<ir::FusedOp>(argument.getOwner()->getParentOp());
+  return fused ? fused.getInputs()[argument.getArgNumber()] : value;
+}
+
+bool hasOperand(mlir::Operation *op, unsigned index) {
+  return op->getNumOperands() > index &&
+         !mlir::isa<mlir::NoneType>(op->getOperand(index).getType());
+}
+
+namespace {
+
+/// The catalog's attribute row; the name is one that the op's contract has.
+const ops::AttributeSpec &attributeSpec(mlir::Operation *op, llvm::StringRef name) {
+  llvm::StringRef mnemonic = op->getName().stripDialect();
+  const ops::OpSpec *spec = ops::findOp({mnemonic.data(), mnemonic.size()});
+  return *llvm::find_if(spec->attributes, [&](const ops::AttributeSpec &row) {
+    return row.name == std::string_view(name);
+  });
+}
+
+} // namespace
+
+int64_t intAttributeOf(mlir::Operation *op, llvm::StringRef name) {
+  if (auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name))
+    return attribute.getInt();
+  return std::get<int64_t>(attributeSpec(op, name).example);
+}
+
+double floatAttributeOf(mlir::Operation *op, llvm::StringRef name) {
+  if (auto attribute = op->getAttrOfType<mlir::FloatAttr>(name))
+    return attribute.getValueAsDouble();
+  return std::get<double>(attributeSpec(op, name).example);
+}
+
+std::string nodeName(mlir::Operation *op) {
+  if (auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>())
+    return "node '" + name.getName().str() + "'";
+  return "an op without ONNX name";
 }
 
 bool isWeightMatmul(mlir::Operation *op) {

@@ -2,6 +2,8 @@
 // depends on the generated op classes. All are pure and O(operands).
 #pragma once
 
+#include "ops/ir/dialect.h"
+
 #include "mlir/IR/Operation.h"
 #include "mlir/IR/Value.h"
 #include "llvm/ADT/StringRef.h"
@@ -20,8 +22,19 @@ std::optional<double> scalarConstant(mlir::Value value);
 bool isElementwise(mlir::Operation *op);
 /// platen.matmul by a weight, or platen.matmul_nbits: what a matmul kernel executes.
 bool isWeightMatmul(mlir::Operation *op);
+/// The platen.weight behind `value`, seen through transposes and reshapes; null if there is none.
+ir::WeightOp weightOf(mlir::Value value);
 /// Whether `value` is a weight, or a transposed or reshaped one.
-bool isWeight(mlir::Value value);
+inline bool isWeight(mlir::Value value) { return weightOf(value) != nullptr; }
+/// An argument of a fused region as the value outside; any other value as it is.
+mlir::Value outerValue(mlir::Value value);
+/// Whether `op` has operand `index` and it is not platen.absent.
+bool hasOperand(mlir::Operation *op, unsigned index);
+/// Attribute `name` of a catalog op; where it is not set, the catalog's default.
+int64_t intAttributeOf(mlir::Operation *op, llvm::StringRef name);
+double floatAttributeOf(mlir::Operation *op, llvm::StringRef name);
+/// "node 'name'", by the ONNX node that `op` came from, for messages.
+std::string nodeName(mlir::Operation *op);
 /// Whether `value` lies directly in a function, not in a fused region.
 bool isTopLevel(mlir::Operation *op);
 

@@ -55,37 +55,22 @@ kernels::Packing densePacking(WeightFormat format, bool table) {
   return kernels::panelPacking(Element::kF32);
 }
 
-int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
-  auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name);
-  return attribute ? attribute.getInt() : 0;
-}
-
 Result<kernels::Packing> blockPacking(mlir::Operation *op, unsigned scales, unsigned zeros) {
-  int64_t bits = intOf(op, "bits"), block = intOf(op, "block_size");
+  int64_t bits = intAttributeOf(op, "bits"), block = intAttributeOf(op, "block_size");
   if ((bits != 4 && bits != 8) || block <= 0 || block % static_cast<int64_t>(kernels::kGroup) != 0)
     return unsupported(
         "blocks of " + std::to_string(block) + " elements of " + std::to_string(bits) +
         " bits have no kernel; 4 or 8 bits in blocks of 32, 64, 128 … are supported");
   auto scaleType =
       mlir::cast<mlir::RankedTensorType>(op->getOperand(scales).getType()).getElementType();
-  bool hasZeros =
-      op->getNumOperands() > zeros && !mlir::isa<mlir::NoneType>(op->getOperand(zeros).getType());
+  bool hasZeros = hasOperand(op, zeros);
   return kernels::panelPacking(bits == 4 ? Element::kQ4 : Element::kQ8,
                                scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
 }
 
 std::string initializerOf(mlir::Value value) {
-  if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(value))
-    if (auto fused = mlir::dyn_cast<ir::FusedOp>(argument.getOwner()->getParentOp()))
-      value = fused.getInputs()[argument.getArgNumber()];
-  while (mlir::Operation *op = value.getDefiningOp()) {
-    if (auto weight = mlir::dyn_cast<ir::WeightOp>(op))
-      return weight.getInitializer().str();
-    if (op->getNumOperands() == 0)
-      break;
-    value = op->getOperand(0);
-  }
-  return {};
+  ir::WeightOp weight = weightOf(outerValue(value));
+  return weight ? weight.getInitializer().str() : std::string();
 }
 
 /// Length of the dimension over which a matmul sums.
@@ -95,9 +80,7 @@ int64_t reducedLength(mlir::Operation *matmul) {
 
 Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
                                 const llvm::StringSet<> &tables) {
-  if (isOp(op, "matmul_nbits"))
-    return blockPacking(op, 2, 3);
-  if (isOp(op, "gather_block_quantized"))
+  if (isOp(op, "matmul_nbits") || isOp(op, "gather_block_quantized"))
     return blockPacking(op, 2, 3);
   if (isOp(op, "gather"))
     return densePacking(format, true);
@@ -128,11 +111,8 @@ Status assignPackings(mlir::ModuleOp module, WeightFormat format) {
   });
   for (mlir::Operation *op : readers) {
     auto packing = choose(op, format, tables);
-    if (!packing) {
-      auto name = op->getLoc()->findInstanceOf<mlir::NameLoc>();
-      return packing.status().at(name ? "node '" + name.getName().str() + "'"
-                                      : "an op without ONNX name");
-    }
+    if (!packing)
+      return packing.status().at(nodeName(op));
     op->setAttr(kPackingAttribute, mlir::StringAttr::get(module.getContext(), packing->name));
   }
   return Status::ok();

@@ -14,12 +14,6 @@ using base::unsupported;
 
 namespace {
 
-std::string nodeName(mlir::Operation &op) {
-  if (auto name = op.getLoc()->findInstanceOf<mlir::NameLoc>())
-    return "node '" + name.getName().str() + "'";
-  return "an op without ONNX name";
-}
-
 std::string describe(mlir::Operation &op) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -59,7 +53,7 @@ Result<PlanDraft> Selector::run() {
   for (mlir::Operation &op : step.getBody().front()) {
     Status status = selectOp(op);
     if (!status.isOk())
-      return status.at(nodeName(op));
+      return status.at(nodeName(&op));
   }
   planArena(draft_.manifest, lifetimes_);
   return std::move(draft_);
@@ -109,7 +103,7 @@ Status Selector::selectEmbedding(ir::FusedOp fused) {
       scale = static_cast<float>(
           scalarConstant(op.getOperand(0)).value_or(scalarConstant(op.getOperand(1)).value_or(1)));
   }
-  auto tokens = mlir::dyn_cast<mlir::BlockArgument>(outer(gather->getOperand(1)));
+  auto tokens = mlir::dyn_cast<mlir::BlockArgument>(outerValue(gather->getOperand(1)));
   if (!tokens || tokens.getArgNumber() != 0)
     return unsupported("a table is gathered by something other than the step's token ids");
   PLATEN_ASSIGN_OR_RETURN(uint32_t table, tableWeight(gather));

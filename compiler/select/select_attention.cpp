@@ -35,15 +35,13 @@ Result<Chain> followChain(mlir::Value value) {
                            "is norm, then RoPE");
       chain.cos = op->getOperand(1);
       chain.sin = op->getOperand(2);
-      auto interleaved = op->getAttrOfType<mlir::IntegerAttr>("interleaved");
-      chain.interleaved = interleaved && interleaved.getInt() != 0;
+      chain.interleaved = intAttributeOf(op, "interleaved") != 0;
       value = op->getOperand(0);
     } else if (isOp(op, "rms_norm")) {
       if (chain.normWeight)
         return unsupported("two norms of one head have no kernel");
       chain.normWeight = op->getOperand(1);
-      auto epsilon = op->getAttrOfType<mlir::FloatAttr>("epsilon");
-      chain.epsilon = epsilon ? epsilon.getValueAsDouble() : 1e-5;
+      chain.epsilon = floatAttributeOf(op, "epsilon");
       value = op->getOperand(0);
     } else {
       return base::internalError("an unexpected op in an attention region");
@@ -51,16 +49,6 @@ Result<Chain> followChain(mlir::Value value) {
   }
   chain.projection = value;
   return chain;
-}
-
-int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
-  auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name);
-  return attribute ? attribute.getInt() : 0;
-}
-
-double floatOf(mlir::Operation *op, llvm::StringRef name) {
-  auto attribute = op->getAttrOfType<mlir::FloatAttr>(name);
-  return attribute ? attribute.getValueAsDouble() : 0;
 }
 
 } // namespace
@@ -76,7 +64,7 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   if (v.normWeight || v.cos || v.scale != 1)
     return unsupported("values that are normed, rotated or scaled have no kernel");
   if (bool(q.cos) != bool(k.cos) ||
-      (q.cos && (outer(q.cos) != outer(k.cos) || outer(q.sin) != outer(k.sin) ||
+      (q.cos && (outerValue(q.cos) != outerValue(k.cos) || outerValue(q.sin) != outerValue(k.sin) ||
                  q.interleaved != k.interleaved)))
     return unsupported("queries and keys are rotated by different tables");
   if (q.normWeight && k.normWeight && q.epsilon != k.epsilon)
@@ -100,9 +88,9 @@ Status Selector::selectAttention(ir::FusedOp fused) {
     finishSpec.ropeDim = 2 * static_cast<uint32_t>(
                                  mlir::cast<mlir::RankedTensorType>(q.cos.getType()).getShape()[1]);
 
-  PLATEN_ASSIGN_OR_RETURN(View qView, viewOf(outer(q.projection)));
-  PLATEN_ASSIGN_OR_RETURN(View kView, viewOf(outer(k.projection)));
-  PLATEN_ASSIGN_OR_RETURN(View vView, viewOf(outer(v.projection)));
+  PLATEN_ASSIGN_OR_RETURN(View qView, viewOf(outerValue(q.projection)));
+  PLATEN_ASSIGN_OR_RETURN(View kView, viewOf(outerValue(k.projection)));
+  PLATEN_ASSIGN_OR_RETURN(View vView, viewOf(outerValue(v.projection)));
   bool together = qView.buffer == kView.buffer && kView.buffer == vView.buffer &&
                   qView.column == 0 && kView.column == qView.columns &&
                   vView.column == kView.column + kView.columns &&
@@ -111,13 +99,13 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   std::vector<plan::Operand> operands{{plan::OperandKind::kBuffer, qView.buffer}};
   if (!together)
     for (mlir::Value projection : {k.projection, v.projection}) {
-      PLATEN_ASSIGN_OR_RETURN(View view, denseViewOf(outer(projection)));
+      PLATEN_ASSIGN_OR_RETURN(View view, denseViewOf(outerValue(projection)));
       operands.push_back({plan::OperandKind::kBuffer, view.buffer});
     }
   for (mlir::Value table : {q.normWeight, k.normWeight, q.cos, q.sin}) {
     if (!table)
       continue;
-    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outer(table)));
+    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outerValue(table)));
     operands.push_back({plan::OperandKind::kWeight, weight});
   }
 
@@ -125,12 +113,11 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   spec.heads = finishSpec.heads;
   spec.kvHeads = finishSpec.kvHeads;
   spec.headDim = finishSpec.headDim;
-  spec.scale = static_cast<float>(floatOf(attention, "scale") * k.scale);
-  spec.softcap = static_cast<float>(floatOf(attention, "softcap"));
-  spec.window = static_cast<uint32_t>(intOf(attention, "window"));
+  spec.scale = static_cast<float>(floatAttributeOf(attention, "scale") * k.scale);
+  spec.softcap = static_cast<float>(floatAttributeOf(attention, "softcap"));
+  spec.window = static_cast<uint32_t>(intAttributeOf(attention, "window"));
   spec.pageTokens = finishSpec.pageTokens;
-  mlir::Value sinks = attention->getNumOperands() > 5 ? attention->getOperand(5) : mlir::Value();
-  spec.sinks = sinks && !mlir::isa<mlir::NoneType>(sinks.getType());
+  spec.sinks = hasOperand(attention, 5);
 
   auto cache = static_cast<uint32_t>(draft_.manifest.caches.size());
   draft_.manifest.caches.push_back({spec.kvHeads, spec.headDim, spec.cacheDtype, spec.window});
@@ -145,7 +132,7 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   std::vector<plan::Operand> reads{{plan::OperandKind::kBuffer, queries},
                                    {plan::OperandKind::kCache, cache}};
   if (spec.sinks) {
-    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outer(sinks)));
+    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outerValue(attention->getOperand(5))));
     reads.push_back({plan::OperandKind::kWeight, weight});
   }
   View y = addResult(fused.getResult(0), plan::Extent::kTokens, columns);

@@ -1,5 +1,6 @@
 // Matmul regions: one or more matmuls by weights that share x, and an elementwise epilogue.
 #include "compiler/fuse/match.h"
+#include "compiler/quantize/quantize.h"
 #include "compiler/select/scalar.h"
 #include "compiler/select/selector.h"
 #include "ops/ir/adaptor.h"
@@ -15,9 +16,9 @@ void Selector::findPanelUsers(mlir::func::FuncOp function) {
   function.walk([&](mlir::Operation *op) {
     if (!isOp(op, "matmul") && !isOp(op, "matmul_nbits"))
       return;
-    auto request = matmulRequest(op);
-    if (request.isOk() && request->packing.isQuantized())
-      wantPanel_.insert(outer(op->getOperand(0)));
+    auto packing = packingOf(op);
+    if (packing.isOk() && packing->isQuantized())
+      wantPanel_.insert(outerValue(op->getOperand(0)));
   });
 }
 
@@ -55,7 +56,7 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
   Epilogue epilogue;
   mlir::Operation *split = nullptr;
   for (mlir::Operation *inner : body) {
-    if (isWeightMatmul(inner) || isOp(inner, "matmul"))
+    if (isOp(inner, "matmul") || isOp(inner, "matmul_nbits"))
       epilogue.accumulators.push_back(inner->getResult(0));
     else if (isOp(inner, "split"))
       split = inner;
@@ -83,7 +84,7 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
     spec.n.push_back(request.n);
     operands.push_back({plan::OperandKind::kWeight, weight});
   }
-  mlir::Value x = outer(epilogue.accumulators[0].getDefiningOp()->getOperand(0));
+  mlir::Value x = outerValue(epilogue.accumulators[0].getDefiningOp()->getOperand(0));
   PLATEN_ASSIGN_OR_RETURN(operands[0], matmulInput(x, spec.packing));
   PLATEN_ASSIGN_OR_RETURN(View xView, viewOf(x));
   plan::Extent extent = extentOf(xView);
@@ -119,11 +120,11 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
   spec.rowOperands = static_cast<uint32_t>(epilogue.rows.size());
   spec.columnOperands = static_cast<uint32_t>(epilogue.columns.size());
   for (mlir::Value row : epilogue.rows) {
-    PLATEN_ASSIGN_OR_RETURN(View view, denseViewOf(outer(row)));
+    PLATEN_ASSIGN_OR_RETURN(View view, denseViewOf(outerValue(row)));
     operands.push_back({plan::OperandKind::kBuffer, view.buffer});
   }
   for (mlir::Value column : epilogue.columns) {
-    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outer(column)));
+    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outerValue(column)));
     operands.push_back({plan::OperandKind::kWeight, weight});
   }
 

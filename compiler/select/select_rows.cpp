@@ -100,8 +100,7 @@ private:
     ScalarBlock &block = stage().block;
     double columns = static_cast<double>(
         mlir::cast<mlir::RankedTensorType>(op.getResult(0).getType()).getShape().back());
-    auto epsilonAttribute = op.getAttrOfType<mlir::FloatAttr>("epsilon");
-    double epsilon = epsilonAttribute ? epsilonAttribute.getValueAsDouble() : 1e-5;
+    double epsilon = floatAttributeOf(&op, "epsilon");
     ScalarBlock::Value sum = input(RowInput::Kind::kReduction, reductionOf_[op.getResult(0)]);
     ScalarBlock::Value mean = block.mul(sum, block.constant(static_cast<float>(1 / columns)));
     ScalarBlock::Value inverse =
@@ -138,7 +137,7 @@ Status Selector::selectRows(ir::FusedOp fused) {
   std::vector<plan::Operand> operands;
   plan::Extent extent = plan::Extent::kTokens;
   for (mlir::Value row : builder.rows) {
-    PLATEN_ASSIGN_OR_RETURN(View view, viewOf(outer(row)));
+    PLATEN_ASSIGN_OR_RETURN(View view, viewOf(outerValue(row)));
     extent = extentOf(view);
     spec.rowInputs.push_back(
         {rowColumns(view) == spec.width * spec.rowsPerToken ? 0 : rowColumns(view), view.column});
@@ -147,7 +146,7 @@ Status Selector::selectRows(ir::FusedOp fused) {
   spec.extent = extent == plan::Extent::kRows ? kernels::Extent::kRows : kernels::Extent::kTokens;
   spec.columnInputs = static_cast<uint32_t>(builder.columns.size());
   for (mlir::Value column : builder.columns) {
-    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outer(column)));
+    PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outerValue(column)));
     operands.push_back({plan::OperandKind::kWeight, weight});
   }
   std::optional<View> quantized;

@@ -25,14 +25,6 @@ std::string WeightRequest::key() const {
          (transposed ? "|t" : "|") + std::to_string(n) + "x" + std::to_string(k);
 }
 
-mlir::Value Selector::outer(mlir::Value value) {
-  auto argument = mlir::dyn_cast<mlir::BlockArgument>(value);
-  if (!argument)
-    return value;
-  auto fused = mlir::dyn_cast<ir::FusedOp>(argument.getOwner()->getParentOp());
-  return fused ? fused.getInputs()[argument.getArgNumber()] : value;
-}
-
 Result<uint32_t> Selector::addWeight(WeightRequest request) {
   auto [entry, isNew] =
       weightIndex_.try_emplace(request.key(), static_cast<uint32_t>(draft_.weights.size()));
@@ -50,13 +42,8 @@ Result<uint32_t> Selector::addWeight(WeightRequest request) {
 Result<WeightSource> Selector::sourceOf(mlir::Value value) const {
   if (auto constant = ir::constantValue(value))
     return WeightSource{"", std::move(constant)};
-  while (mlir::Operation *op = value.getDefiningOp()) {
-    if (auto weight = mlir::dyn_cast<ir::WeightOp>(op))
-      return WeightSource{weight.getInitializer().str(), std::nullopt};
-    if (!isOp(op, "reshape") && !isOp(op, "transpose"))
-      break;
-    value = op->getOperand(0);
-  }
+  if (ir::WeightOp weight = weightOf(value))
+    return WeightSource{weight.getInitializer().str(), std::nullopt};
   return unsupported("an operand must be a weight of the model, but is computed at run time");
 }
 
@@ -74,11 +61,6 @@ bool isSwap(mlir::Operation *transpose) {
   return perm.asArrayRef() == llvm::ArrayRef<int64_t>{1, 0};
 }
 
-int64_t intOf(mlir::Operation *op, llvm::StringRef name) {
-  auto attribute = op->getAttrOfType<mlir::IntegerAttr>(name);
-  return attribute ? attribute.getInt() : 0;
-}
-
 } // namespace
 
 Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value data,
@@ -86,8 +68,8 @@ Result<WeightRequest> Selector::blockRequest(mlir::Operation *op, mlir::Value da
                                              uint64_t k) const {
   WeightRequest request;
   request.form = WeightRequest::Form::kBlocks;
-  request.bits = static_cast<int>(intOf(op, "bits"));
-  request.blockSize = static_cast<uint64_t>(intOf(op, "block_size"));
+  request.bits = static_cast<int>(intAttributeOf(op, "bits"));
+  request.blockSize = static_cast<uint64_t>(intAttributeOf(op, "block_size"));
   PLATEN_ASSIGN_OR_RETURN(request.data, sourceOf(data));
   PLATEN_ASSIGN_OR_RETURN(request.scales, sourceOf(scales));
   if (zeros && !mlir::isa<mlir::NoneType>(zeros.getType())) {
@@ -104,13 +86,14 @@ Result<WeightRequest> Selector::matmulRequest(mlir::Operation *matmul) const {
     for (unsigned extra = 4; extra < matmul->getNumOperands(); ++extra)
       if (!mlir::isa<mlir::NoneType>(matmul->getOperand(extra).getType()))
         return unsupported("matmul_nbits with g_idx or bias has no host kernel");
-    return blockRequest(matmul, outer(matmul->getOperand(1)), outer(matmul->getOperand(2)),
-                        outer(matmul->getOperand(3)), static_cast<uint64_t>(intOf(matmul, "N")),
-                        static_cast<uint64_t>(intOf(matmul, "K")));
+    return blockRequest(matmul, outerValue(matmul->getOperand(1)),
+                        outerValue(matmul->getOperand(2)), outerValue(matmul->getOperand(3)),
+                        static_cast<uint64_t>(intAttributeOf(matmul, "N")),
+                        static_cast<uint64_t>(intAttributeOf(matmul, "K")));
   }
-  mlir::Value weight = outer(matmul->getOperand(1));
+  mlir::Value weight = outerValue(matmul->getOperand(1));
   auto [rows, columns] = dims2(weight);
-  bool transposeB = intOf(matmul, "transpose_b") != 0;
+  bool transposeB = intAttributeOf(matmul, "transpose_b") != 0;
   WeightRequest request;
   request.n = transposeB ? rows : columns;
   request.k = transposeB ? columns : rows;
@@ -134,22 +117,24 @@ Result<uint32_t> Selector::matmulWeight(mlir::Operation *matmul) {
 }
 
 Result<uint32_t> Selector::tableWeight(mlir::Operation *gather) {
-  mlir::Value table = outer(gather->getOperand(0));
+  mlir::Value table = outerValue(gather->getOperand(0));
   auto [n, k] = dims2(table);
   if (isOp(gather, "gather_block_quantized")) {
-    if (intOf(gather, "gather_axis") != 0 || intOf(gather, "quantize_axis") != 1)
+    if (intAttributeOf(gather, "gather_axis") != 0 || intAttributeOf(gather, "quantize_axis") != 1)
       return unsupported(
           "gather_block_quantized must gather along axis 0 and be quantised along axis 1");
-    if (intOf(gather, "bits") == 4 && mlir::cast<mlir::RankedTensorType>(table.getType())
-                                              .getElementType()
-                                              .getIntOrFloatBitWidth() == 8)
+    if (intAttributeOf(gather, "bits") == 4 && mlir::cast<mlir::RankedTensorType>(table.getType())
+                                                       .getElementType()
+                                                       .getIntOrFloatBitWidth() == 8)
       k *= 2;
-    mlir::Value zeros = gather->getNumOperands() > 3 ? outer(gather->getOperand(3)) : mlir::Value();
-    PLATEN_ASSIGN_OR_RETURN(WeightRequest request,
-                            blockRequest(gather, table, outer(gather->getOperand(2)), zeros, n, k));
+    mlir::Value zeros =
+        gather->getNumOperands() > 3 ? outerValue(gather->getOperand(3)) : mlir::Value();
+    PLATEN_ASSIGN_OR_RETURN(
+        WeightRequest request,
+        blockRequest(gather, table, outerValue(gather->getOperand(2)), zeros, n, k));
     return addWeight(std::move(request));
   }
-  if (intOf(gather, "axis") != 0)
+  if (intAttributeOf(gather, "axis") != 0)
     return unsupported("an embedding must gather along axis 0");
   WeightRequest request;
   request.n = n;

@@ -54,8 +54,6 @@ private:
   std::string launchName(mlir::Operation &op, llvm::StringRef what) const;
 
   // --- select_weights.cpp
-  /// Follows block arguments of `fused` (may be null) to the value outside.
-  static mlir::Value outer(mlir::Value value);
   base::Result<uint32_t> addWeight(WeightRequest request);
   base::Result<WeightSource> sourceOf(mlir::Value value) const;
   /// The right-hand side of a matmul op, or the table of a gather, in the packing that format and
