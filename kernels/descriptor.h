@@ -1,5 +1,5 @@
 // The table of host kernels: one constexpr row a family × packing, which selection, conformance
-// tests and benchmarks enumerate. A kernel of a plan is a row plus a request (host/specs.h).
+// tests and benchmarks enumerate. A kernel of a plan is a row plus a request (specs.h).
 //
 // Names follow one grammar: <op>_<dtypes>__<target>_<tile>_<variant>; target is "host" for kernels
 // that a plan carries for every CPU target, variant is a hash of the request.

@@ -1,7 +1,7 @@
 // Selection: the fused serving form becomes launches of kernels over buffers, weights and caches.
 //
 // Every top-level op of `func @step` is matched against the kernel families of
-// kernels/host/specs.h. There is no silent fallback: an op for which no kernel exists is refused,
+// kernels/specs.h. There is no silent fallback: an op for which no kernel exists is refused,
 // naming the ONNX node it came from, its shapes and what would fit.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The usual row programs.
-#include "kernels/host/specs.h"
+#include "kernels/specs.h"
 
 namespace platen::kernels {
 
