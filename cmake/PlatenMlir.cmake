@@ -11,6 +11,10 @@ add_library(platen_mlir INTERFACE)
 target_include_directories(platen_mlir SYSTEM INTERFACE ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 target_compile_definitions(platen_mlir INTERFACE ${PLATEN_LLVM_DEFINITIONS})
 target_link_libraries(platen_mlir INTERFACE MLIR LLVM)
+platen_headers(platen_mlir_headers DEPS platen_mlir HEADERS
+  <mlir/Bytecode/BytecodeOpInterface.h> <mlir/Dialect/Func/IR/FuncOps.h> <mlir/IR/Builders.h> <mlir/IR/BuiltinOps.h>
+  <mlir/IR/IRMapping.h> <mlir/IR/PatternMatch.h> <mlir/IR/Verifier.h> <mlir/Parser/Parser.h> <mlir/Pass/PassManager.h>
+  <mlir/Transforms/GreedyPatternRewriteDriver.h>)
 
 # onnx-ml.proto ships inside the Python package `onnx`; PLATEN_ONNX_PROTO may point to any copy of it.
 find_package(Python3 COMPONENTS Interpreter)

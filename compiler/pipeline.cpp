@@ -15,6 +15,7 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <chrono>
@@ -294,6 +295,18 @@ Result<std::vector<const kernels::HostTarget *>> Compilation::targets() const {
   return wanted;
 }
 
+/// What would fail after all the work is refused before it.
+Status checkOutput(const std::filesystem::path &output) {
+  std::error_code ignored;
+  std::filesystem::path folder = output.has_parent_path() ? output.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder, ignored))
+    return base::notFound("there is no such folder to write the plan into; create it",
+                          folder.string());
+  if (std::filesystem::is_directory(output, ignored))
+    return base::invalidArgument("the plan's name is that of a folder", output.string());
+  return Status::ok();
+}
+
 } // namespace
 
 std::vector<std::string_view> phaseNames() {
@@ -308,7 +321,10 @@ Result<CompileReport> compile(const CompileOptions &options,
   std::vector<std::string_view> names = phaseNames();
   if (!options.stopAfter.empty() &&
       std::find(names.begin(), names.end(), options.stopAfter) == names.end())
-    return base::invalidArgument("there is no phase '" + options.stopAfter + "'");
+    return base::invalidArgument("there is no phase '" + options.stopAfter + "'; the phases are " +
+                                 llvm::join(names, ", "));
+  if (options.stopAfter.empty())
+    PLATEN_RETURN_IF_ERROR(checkOutput(options.output));
   return Compilation(options, progress).run();
 }
 

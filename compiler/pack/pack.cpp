@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace platen::compiler {
@@ -103,9 +104,14 @@ class RunPipeline {
 public:
   RunPipeline(const std::vector<Job> &jobs, const std::vector<Run> &runs, unsigned threads)
       : jobs_(jobs), runs_(runs), results_(runs.size()), window_(2 * std::max(1U, threads)) {
-    for (unsigned i = 0; i < std::max(1U, threads); ++i)
-      threads_.emplace_back([this] { work(); });
+    try {
+      for (unsigned i = 0; i < std::max(1U, threads); ++i)
+        threads_.emplace_back([this] { work(); });
+    } catch (
+        const std::system_error &) { // no more threads to be had: those that started do the work
+    }
   }
+  bool started() const { return !threads_.empty(); }
   ~RunPipeline() {
     {
       std::lock_guard lock(mutex_);
@@ -199,6 +205,8 @@ Status packWeights(PlanDraft &draft, SourceReader &reader, plan::PlanWriter &wri
   std::vector<Run> runs = cutRuns(jobs);
   PLATEN_RETURN_IF_ERROR(writer.beginSection(plan::SectionKind::kWeights, "weights").status());
   RunPipeline pipeline(jobs, runs, options.threads);
+  if (!pipeline.started())
+    return base::resourceExhausted("no thread can be started to pack weights");
   for (size_t r = 0; r < runs.size(); ++r) {
     plan::Weight &weight = draft.manifest.weights[runs[r].job];
     if (runs[r].first == 0) {

@@ -43,7 +43,7 @@ namespace {
 /// A matmul region taken apart. Inputs of the epilogue are numbered accumulators, row operands,
 /// column operands.
 struct MatmulRegion {
-  llvm::SmallVector<mlir::Value> accumulators; ///< results of the matmuls, in operand order
+  llvm::SmallVector<mlir::Value> accumulators;  ///< results of the matmuls, in operand order
   llvm::SmallVector<mlir::Value> rows, columns; ///< what the epilogue reads besides
   llvm::SmallVector<mlir::Operation *> epilogue;
   bool concat = false; ///< several matmuls whose results stand side by side, not gated
@@ -137,9 +137,8 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
                               mlir::ValueRange yielded) {
   PLATEN_ASSIGN_OR_RETURN(MatmulRegion region, takeApart(body, yielded));
   kernels::MatmulSpec spec;
-  spec.mode = region.accumulators.size() > 1 && !region.concat
-                  ? kernels::MatmulSpec::Mode::kGated
-                  : kernels::MatmulSpec::Mode::kConcat;
+  spec.mode = region.accumulators.size() > 1 && !region.concat ? kernels::MatmulSpec::Mode::kGated
+                                                               : kernels::MatmulSpec::Mode::kConcat;
   std::vector<plan::Operand> operands(1);
   PLATEN_RETURN_IF_ERROR(matmulWeights(region.accumulators, spec, operands));
   mlir::Value x = outerValue(region.accumulators[0].getDefiningOp()->getOperand(0));

@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace platen::engine {
@@ -246,7 +247,13 @@ Status Engine::Impl::start() {
     background_ = true;
     stop_requested_ = false;
   }
-  thread_ = std::thread([this] { runInBackground(); });
+  try {
+    thread_ = std::thread([this] { runInBackground(); });
+  } catch (const std::system_error &error) {
+    std::lock_guard lock(mutex_);
+    background_ = false;
+    return base::resourceExhausted(std::string("no thread can be started: ") + error.what());
+  }
   return {};
 }
 

@@ -93,7 +93,7 @@ void printJson(const engine::Engine &engine, const engine::RequestResult &result
 }
 
 int report(const Status &status, std::ostream &err) {
-  err << "platen run: " << status.toString() << "\n";
+  err << "platen: " << status.toString() << "\n";
   return 1;
 }
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 namespace platen::compiler {
@@ -77,8 +78,11 @@ Result<CodeBlob> emitHostKernels(std::span<const kernels::HostKernelSpec> specs,
   std::vector<std::thread> threads;
   const size_t extra =
       std::min<size_t>(std::max(1U, options.threads), std::max<size_t>(1, requests.size())) - 1;
-  for (size_t i = 0; i < extra; ++i)
-    threads.emplace_back(work);
+  try {
+    for (size_t i = 0; i < extra; ++i)
+      threads.emplace_back(work);
+  } catch (const std::system_error &) { // no more threads to be had: this one does their work
+  }
   work();
   for (std::thread &thread : threads)
     thread.join();
