@@ -144,7 +144,7 @@ void mutateNode(onnx::GraphProto *graph, std::mt19937 &random) {
     return;
   case 5: // a copy with another result
     *graph->add_node() = onnx::NodeProto(*node);
-    graph->mutable_node(graph->node_size() - 1)->set_output(0, "new");
+    *pick(graph->mutable_node(graph->node_size() - 1)->mutable_output(), random) = "new";
     return;
   case 6:
     return mutateAttribute(node, random);
