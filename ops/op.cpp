@@ -71,11 +71,14 @@ Result<Attributes> validate(const OpSpec &op, size_t operandCount, const Attribu
 namespace {
 
 Status checkPresence(const OpSpec &op, std::span<const TensorType *const> types) {
-  for (size_t i = 0; i < op.operands.size() && i < types.size(); ++i)
-    if (types[i] == nullptr && !op.operands[i].optional)
+  for (size_t i = 0; i < types.size() && !op.operands.empty(); ++i) {
+    const auto &operand =
+        op.operands[std::min(i, op.operands.size() - 1)]; // the last may be variadic
+    if (types[i] == nullptr && !operand.optional)
       return invalidArgument("operand I" + std::to_string(i + 1) + " '" +
-                                 std::string(op.operands[i].name) + "' is absent but not optional",
+                                 std::string(operand.name) + "' is absent but not optional",
                              std::string(op.name));
+  }
   return Status::ok();
 }
 

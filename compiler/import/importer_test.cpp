@@ -504,6 +504,16 @@ std::vector<Spoiled> spoiledGraphs() {
        [](auto &m) { graphOf(m)->mutable_node(0)->add_input("x"); },
        StatusCode::kInvalidArgument,
        {"node '/sum' (Add)", "operands"}},
+      {"absent operand of a variadic operator",
+       [](auto &m) {
+         onnx::NodeProto *node = addNode(graphOf(m), "Concat", {"x", ""}, {"c"}, "/c");
+         onnx::AttributeProto *axis = node->add_attribute();
+         axis->set_name("axis");
+         axis->set_type(onnx::AttributeProto::INT);
+         axis->set_i(0);
+       },
+       StatusCode::kInvalidArgument,
+       {"node '/c' (Concat)", "operand I2", "absent"}},
       {"too many outputs",
        [](auto &m) { graphOf(m)->mutable_node(0)->add_output("z"); },
        StatusCode::kUnsupported,
