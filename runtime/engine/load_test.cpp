@@ -68,8 +68,7 @@ TEST_F(LoadTest, GeneratesWithThePlansOwnCode) {
 
 TEST_F(LoadTest, APlanWithoutCodeForThisCpu) {
   ASSERT_FALSE(load({.targets = {{"x86-64-future", {"platen-never"}}}}).isOk());
-  expectRefused(StatusCode::kUnsupported,
-                "no code for this CPU: x86-64-future needs platen-never");
+  expectRefused(StatusCode::kUnsupported, "no code for this CPU: x86-64-future needs platen-never");
 }
 
 TEST_F(LoadTest, APlanThatIsMissingTruncatedOrChanged) {
