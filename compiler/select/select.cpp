@@ -25,18 +25,6 @@ std::string describe(mlir::Operation &op) {
   return text;
 }
 
-plan::Extent planExtent(kernels::Extent extent) {
-  switch (extent) {
-  case kernels::Extent::kOne:
-    return plan::Extent::kOne;
-  case kernels::Extent::kTokens:
-    return plan::Extent::kTokens;
-  case kernels::Extent::kRows:
-    return plan::Extent::kRows;
-  }
-  return plan::Extent::kOne;
-}
-
 } // namespace
 
 Result<PlanDraft> selectKernels(mlir::ModuleOp module, const SelectOptions &options) {

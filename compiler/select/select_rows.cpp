@@ -143,7 +143,7 @@ Status Selector::selectRows(ir::FusedOp fused) {
         {rowColumns(view) == spec.width * spec.rowsPerToken ? 0 : rowColumns(view), view.column});
     operands.push_back({plan::OperandKind::kBuffer, view.buffer});
   }
-  spec.extent = extent == plan::Extent::kRows ? kernels::Extent::kRows : kernels::Extent::kTokens;
+  spec.extent = kernelExtent(extent);
   spec.columnInputs = static_cast<uint32_t>(builder.columns.size());
   for (mlir::Value column : builder.columns) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t weight, rawWeight(outerValue(column)));

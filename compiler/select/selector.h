@@ -20,6 +20,31 @@ struct View {
   uint64_t column = 0, columns = 0;
 };
 
+/// What a kernel calls what the plan calls `extent`, and back. No host kernel counts sequences.
+constexpr kernels::Extent kernelExtent(plan::Extent extent) {
+  switch (extent) {
+  case plan::Extent::kTokens:
+    return kernels::Extent::kTokens;
+  case plan::Extent::kRows:
+    return kernels::Extent::kRows;
+  case plan::Extent::kOne:
+  case plan::Extent::kSequences:
+    break;
+  }
+  return kernels::Extent::kOne;
+}
+constexpr plan::Extent planExtent(kernels::Extent extent) {
+  switch (extent) {
+  case kernels::Extent::kTokens:
+    return plan::Extent::kTokens;
+  case kernels::Extent::kRows:
+    return plan::Extent::kRows;
+  case kernels::Extent::kOne:
+    break;
+  }
+  return plan::Extent::kOne;
+}
+
 class Selector {
 public:
   Selector(mlir::ModuleOp module, const SelectOptions &options)
@@ -70,6 +95,9 @@ private:
   // --- select_matmul.cpp
   base::Status selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operation *> body,
                             mlir::ValueRange yielded);
+  base::Status matmulWeights(llvm::ArrayRef<mlir::Value> accumulators, kernels::MatmulSpec &spec,
+                             std::vector<plan::Operand> &operands);
+  plan::Operand addMatmulResults(mlir::Operation &op, plan::Extent extent, uint64_t columns);
   base::Result<plan::Operand> matmulInput(mlir::Value x, const kernels::Packing &packing);
   void findPanelUsers(mlir::func::FuncOp function);
 

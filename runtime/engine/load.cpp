@@ -104,7 +104,8 @@ Result<int64_t> choosePages(const schedule::Limits &limits, uint64_t page_bytes,
     return options.kv_pages;
   if (page_bytes == 0)
     return useful;
-  uint64_t budget = options.kv_bytes == 0 ? kDefaultKvBytes : options.kv_bytes;
+  uint64_t one_context = static_cast<uint64_t>(context_pages) * page_bytes;
+  uint64_t budget = options.kv_bytes == 0 ? std::max(kDefaultKvBytes, one_context) : options.kv_bytes;
   if (budget < page_bytes)
     return invalidArgument("kv_bytes is " + std::to_string(budget) + ", one KV page takes " +
                            std::to_string(page_bytes) + " bytes");

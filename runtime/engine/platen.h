@@ -43,9 +43,9 @@ struct EngineOptions {
   int64_t step_tokens = 0;   ///< tokens a step may execute; 0: the plan's limit
   int64_t max_sequences = 0; ///< requests that run at the same time; 0: the plan's limit
   int64_t max_waiting = 0;   ///< unfinished requests beyond which submit() refuses; 0: no limit
-  /// Memory for keys and values. 0: what max_sequences whole contexts take, but at most 1 GiB (and
-  /// at least one context's worth when that fits). Pages are touched, and thus take memory, only
-  /// when used. kv_pages, if given, wins.
+  /// Memory for keys and values. 0: what max_sequences whole contexts take, but at most 1 GiB or one
+  /// whole context, whichever is more. Pages are touched, and thus take memory, only when used.
+  /// kv_pages, if given, wins.
   uint64_t kv_bytes = 0;
   int64_t kv_pages = 0;
 };
