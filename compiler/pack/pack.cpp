@@ -3,11 +3,10 @@
 // thread.
 #include "compiler/pack/pack.h"
 #include "compiler/pack/packers.h"
+#include "runtime/base/threads.h"
 
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
-#include <thread>
 
 namespace platen::compiler {
 
@@ -103,14 +102,8 @@ Result<Job> openJob(const WeightRequest &request, SourceReader &reader) {
 class RunPipeline {
 public:
   RunPipeline(const std::vector<Job> &jobs, const std::vector<Run> &runs, unsigned threads)
-      : jobs_(jobs), runs_(runs), results_(runs.size()), window_(2 * std::max(1U, threads)) {
-    try {
-      for (unsigned i = 0; i < std::max(1U, threads); ++i)
-        threads_.emplace_back([this] { work(); });
-    } catch (
-        const std::system_error &) { // no more threads to be had: those that started do the work
-    }
-  }
+      : jobs_(jobs), runs_(runs), results_(runs.size()), window_(2 * std::max(1U, threads)),
+        threads_(base::startThreads(std::max(1U, threads), [this] { work(); })) {}
   bool started() const { return !threads_.empty(); }
   ~RunPipeline() {
     {

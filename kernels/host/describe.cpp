@@ -3,6 +3,7 @@
 #include "kernels/host/describe_detail.h"
 #include "kernels/host/specs.h"
 #include "kernels/request.h"
+#include "runtime/base/checked.h"
 
 #include <algorithm>
 
@@ -38,8 +39,6 @@ MatmulTiling matmulTiling(const MatmulSpec &spec) {
 
 namespace {
 
-uint64_t line(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 Status checkCache(base::DType cache, const std::string &where) {
   if (cache != base::DType::kF32)
     return base::unsupported(
@@ -56,7 +55,7 @@ Result<std::string> cut(const MatmulSpec &spec, HostKernelInfo &info) {
   info.rowsPerUnit = static_cast<uint32_t>(tiling.rowsPerUnit);
   info.unitsPerRows = (tiling.panels + tiling.panelsPerUnit - 1) / tiling.panelsPerUnit;
   if (spec.packing.element == Packing::Element::kBF16) // x in bf16 pairs, for AVX-512
-    info.scratchBytes = line(tiling.rowsPerUnit * ((spec.k + 1) / 2) * 4);
+    info.scratchBytes = base::alignUp(tiling.rowsPerUnit * ((spec.k + 1) / 2) * 4, 64);
   return std::to_string(spec.rowsPerTile) + "x16k" + std::to_string(spec.k) + "n" +
          std::to_string(spec.columns());
 }
@@ -75,7 +74,7 @@ Result<std::string> cut(const EmbedSpec &spec, HostKernelInfo &) {
 Result<std::string> cut(const QkvFinishSpec &spec, HostKernelInfo &info) {
   PLATEN_RETURN_IF_ERROR(checkCache(spec.cacheDtype, "qkv_finish"));
   info.unitsPerRows = spec.heads + 2 * spec.kvHeads;
-  info.scratchBytes = line(uint64_t{spec.headDim} * 4);
+  info.scratchBytes = base::alignUp(uint64_t{spec.headDim} * 4, 64);
   return "1x" + std::to_string(spec.headDim);
 }
 
@@ -88,7 +87,8 @@ Result<std::string> cut(const PagedAttentionSpec &spec, HostKernelInfo &info) {
   // For every query head of the unit: probabilities [16], running maximum and sum (one line),
   // accumulator [hd].
   const uint64_t group = spec.heads / spec.kvHeads;
-  info.scratchBytes = spec.blockTokens * group * (128 + line(uint64_t{spec.headDim} * 4));
+  info.scratchBytes =
+      spec.blockTokens * group * (128 + base::alignUp(uint64_t{spec.headDim} * 4, 64));
   return std::to_string(spec.blockTokens) + "x" + std::to_string(spec.headDim);
 }
 

@@ -6,10 +6,10 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <system_error>
-#include <thread>
 
 #include <xxhash.h>
+
+#include "runtime/base/threads.h"
 
 namespace platen::plan {
 
@@ -88,15 +88,10 @@ struct Chunks {
 std::vector<uint64_t> hashSections(std::span<const std::span<const std::byte>> sections,
                                    unsigned threads) {
   Chunks chunks(sections);
-  std::vector<std::thread> helpers;
-  try {
-    while (helpers.size() + 1 < std::min<size_t>(threads, chunks.hashes.size()))
-      helpers.emplace_back([&chunks] { chunks.work(); });
-  } catch (const std::system_error
-               &) { // no more threads to be had: those that started, and this one, do the work
-  }
-  chunks.work();
-  for (auto &helper : helpers)
+  size_t workers = std::max<size_t>(1, std::min<size_t>(threads, chunks.hashes.size()));
+  auto helpers = base::startThreads(workers - 1, [&chunks] { chunks.work(); });
+  chunks.work(); // this thread is one of them
+  for (std::thread &helper : helpers)
     helper.join();
   std::vector<uint64_t> hashes;
   for (size_t i = 0; i < sections.size(); ++i)

@@ -32,17 +32,21 @@ def platen(*arguments: object, **options: object) -> subprocess.CompletedProcess
     return subprocess.run([PLATEN, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
 
 
+def setUpModule() -> None:
+    """One export and one plan for all tests, which only read them."""
+    folder = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(folder.cleanup)
+    CommandLine.export = Path(folder.name) / "export"
+    CommandLine.plan = Path(folder.name) / "tiny.plan"
+    subprocess.run([sys.executable, ROOT / "models/gemma3/export.py", "--output", CommandLine.export, "--tiny"],
+                   check=True, capture_output=True)
+    made = platen("compile", CommandLine.export / "model.onnx", "-o", CommandLine.plan, "--weights", "int8", "--context", 64)
+    assert made.returncode == 0, made.stderr
+
+
 class CommandLine(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.shared_folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.shared_folder.cleanup)
-        cls.export = Path(cls.shared_folder.name) / "export"
-        cls.plan = Path(cls.shared_folder.name) / "tiny.plan"
-        subprocess.run([sys.executable, ROOT / "models/gemma3/export.py", "--output", cls.export, "--tiny"],
-                       check=True, capture_output=True)
-        made = platen("compile", cls.export / "model.onnx", "-o", cls.plan, "--weights", "int8", "--context", 64)
-        assert made.returncode == 0, made.stderr
+    export: Path
+    plan: Path
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

@@ -216,8 +216,9 @@ void addRunOptions(CLI::App &command, RunOptions &options) {
                   "positions of the context; 0: the plan's limit")
       ->capture_default_str();
   command
-      .add_option("--kv-bytes", options.engine.kv_bytes,
-                  "memory for keys and values; 0: up to 1 GiB")
+      .add_option(
+          "--kv-bytes", options.engine.kv_bytes,
+          "memory for keys and values; 0: up to 1 GiB, or one whole context if that is more")
       ->transform(CLI::AsSizeValue(false));
   command.add_flag("--echo", options.echo_prompt, "print the prompt before the generated text");
   command.add_flag("--json", options.json, "print one JSON object with text, tokens and timings");

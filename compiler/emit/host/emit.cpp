@@ -2,6 +2,7 @@
 
 #include "compiler/emit/host/lower.h"
 #include "kernels/host/builders.h"
+#include "runtime/base/threads.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
@@ -9,8 +10,6 @@
 #include <atomic>
 #include <mutex>
 #include <optional>
-#include <system_error>
-#include <thread>
 
 namespace platen::compiler {
 
@@ -75,15 +74,10 @@ Result<CodeBlob> emitHostKernels(std::span<const kernels::HostKernelSpec> specs,
         options.progress(++done, requests.size());
     }
   };
-  std::vector<std::thread> threads;
   const size_t extra =
       std::min<size_t>(std::max(1U, options.threads), std::max<size_t>(1, requests.size())) - 1;
-  try {
-    for (size_t i = 0; i < extra; ++i)
-      threads.emplace_back(work);
-  } catch (const std::system_error &) { // no more threads to be had: this one does their work
-  }
-  work();
+  std::vector<std::thread> threads = base::startThreads(extra, work);
+  work(); // this thread is one of them
   for (std::thread &thread : threads)
     thread.join();
   if (failure)
