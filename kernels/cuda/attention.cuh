@@ -245,10 +245,7 @@ template <typename C> struct Attention {
 #pragma unroll
         for (u32 j = 0; j < 2; ++j) {
           const u32 p = packBf16(weightOf(s[m][j][2 * r], top), weightOf(s[m][j][2 * r + 1], top));
-          asm volatile("st.shared.u32 [%0], %1;" ::"r"(base + kProbabilityAt + row * kKeyPitch +
-                                                       (warpId() * 16 + j * 8 + 2 * q) * 2),
-                       "r"(p)
-                       : "memory");
+          storeShared4(base + kProbabilityAt + row * kKeyPitch + (warpId() * 16 + j * 8 + 2 * q) * 2, p);
           s[m][j][2 * r] = bf16Low(p), s[m][j][2 * r + 1] = bf16High(p);
         }
       }

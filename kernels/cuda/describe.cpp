@@ -61,9 +61,11 @@ ConfigPrinter &ConfigPrinter::extent(Extent extent) {
 }
 std::string ConfigPrinter::print() const { return "struct Config {\n" + text_ + "};\n"; }
 
+// One block a multiprocessor is enough: without that, ptxas spills a few registers for more of
+// them.
 std::string printEntry(const std::string &entry, uint32_t threads, const std::string &parameters,
                        const std::string &body) {
-  return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ")\n" +
+  return "extern \"C\" __global__ void __launch_bounds__(" + std::to_string(threads) + ", 1)\n" +
          entry + "(const PlatenCudaStep *step" + parameters + ") {\n" + body + "}\n";
 }
 

@@ -8,7 +8,7 @@ namespace platen::kernels::cuda {
 namespace {
 
 constexpr uint64_t kChunk = 256, kTile = 64, kThreads = 128;
-constexpr uint64_t kMaximumRowTiles = 4, kDecodeExtent = 64, kWorkspaceBytes = 64U << 20U;
+constexpr uint64_t kMaximumRowTiles = 2, kDecodeExtent = 64, kWorkspaceBytes = 64U << 20U;
 
 std::string text(uint64_t value) { return std::to_string(value); }
 
@@ -120,8 +120,8 @@ base::Result<Candidates> candidates(const PagedAttentionSpec &spec, const Contex
                                  " on CUDA; multiples of 16 up to 256 are supported",
                              "paged_attention");
   const uint64_t group = spec.heads / spec.kvHeads, least = (group + 15) / 16;
-  // Values of a chunk and of those before it: 16 registers a row tile and 64 head elements, twice.
-  const uint64_t most = spec.headDim <= 128 ? kMaximumRowTiles : 2;
+  // Values of a chunk and of those before it stay in registers: more row tiles would spill.
+  const uint64_t most = kMaximumRowTiles;
   if (least > most)
     return base::unsupported(text(group) + " query heads share a kv head of size " +
                                  text(spec.headDim) + "; CUDA kernels take up to " +

@@ -167,8 +167,10 @@ base::Result<Candidates> candidates(const MatmulSpec &spec, const Context &conte
       all.push_back(decode(spec, context, panels));
   if (spec.packing.element == Packing::Element::kF32)
     return all;
-  for (const Tile &tile : kTiles) // sums of this slice and of those before it stay in registers
-    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= 64)
+  // Sums of this slice and of those before it stay in registers; integer formats need more besides.
+  const uint64_t most = spec.packing.isQuantized() ? 32 : 64;
+  for (const Tile &tile : kTiles)
+    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= most)
       all.push_back(prefill(spec, context, tile));
   if (all.back().maxExtent != UINT64_MAX)
     return base::unsupported("a gated matmul of " + text(accumulators) + " weights; up to 4",

@@ -102,6 +102,9 @@ __device__ __forceinline__ void loadMatrix2Transposed(u32 (&d)[2], u32 address) 
 __device__ __forceinline__ void loadShared8(u32 &a, u32 &b, u32 address) {
   asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(a), "=r"(b) : "r"(address) : "memory");
 }
+__device__ __forceinline__ void storeShared4(u32 address, u32 a) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(a) : "memory");
+}
 __device__ __forceinline__ void storeShared8(u32 address, u32 a, u32 b) {
   asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(a), "r"(b) : "memory");
 }
