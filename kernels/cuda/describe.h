@@ -41,6 +41,7 @@ CudaKernelSpec cudaSpec(const KernelSpec &spec);
 /// Limits of the plan that kernels are sized for.
 struct CudaLimits {
   uint64_t contextTokens = 4096; ///< positions a sequence may have
+  uint64_t stepExtent = 4096;    ///< tokens or rows that one step has at most: sizes workspaces
 };
 
 /// times * ceil(extent / per) blocks; extent kOne counts 1.
@@ -52,11 +53,30 @@ struct CudaGridDimension {
   }
 };
 
+/// A tensor that the copy engine walks (a CUtensorMap): what cuTensorMapEncodeTiled is given when
+/// the plan is loaded. Interleave none, element strides 1, what lies outside reads as zeros.
+struct CudaTensorMap {
+  static constexpr uint32_t kWorkspace = UINT32_MAX;
+  enum class Element : uint8_t { kU8, kU32, kF32, kBF16 };
+  enum class Swizzle : uint8_t { kNone, k32, k64, k128 }; ///< bytes of a swizzled row
+  struct Dimension {
+    uint64_t size = 0;        ///< elements; 0 (the last alone): as many as the operand's bytes hold
+    uint64_t strideBytes = 0; ///< a multiple of 16; the first dimension's is the element itself
+    uint32_t box = 0;         ///< elements that one copy takes, at most 256
+  };
+  uint32_t operand = 0;     ///< index into CudaKernelInfo::operands, or kWorkspace
+  uint64_t offsetBytes = 0; ///< of the tensor in the operand; the address is a multiple of 16
+  Element element = Element::kBF16;
+  Swizzle swizzle = Swizzle::kNone;
+  std::vector<Dimension> dimensions; ///< the contiguous one first
+};
+
 /// One launch of an entry.
 struct CudaPhase {
   std::string entry; ///< symbol
   CudaGridDimension gridX, gridY, gridZ;
   uint32_t threads = 0;            ///< of a block, all in x
+  uint32_t clusterX = 1;           ///< blocks of a cluster, all in x; gridX is a multiple of it
   uint32_t dynamicSharedBytes = 0; ///< above 48 KiB the launch must opt in
 };
 
@@ -79,6 +99,7 @@ struct CudaKernelInfo {
   uint64_t maxExtent = UINT64_MAX;   ///< the launch takes this kernel up to this extent
   std::vector<OperandInfo> operands; ///< as describeRequest lists them
   uint64_t workspaceBytes = 0;
+  std::vector<CudaTensorMap> tensorMaps; ///< every phase takes all of them, after the workspace
   std::vector<CudaPhase> phases;
   std::string source; ///< CUDA C++, complete in itself
   /// Instructions that the machine code must hold, by the beginnings of their SASS names.
