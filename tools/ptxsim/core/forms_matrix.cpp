@@ -40,10 +40,9 @@ bool appendRegisters(Lowering &lowering, const Operand &operand, size_t count, b
 
 std::span<const Form> matrixForms() {
   static constexpr Form kForms[] = {
-      {"mma", &lowerMma, Pipe::kMma},
-      {"ldmatrix", &lowerLdmatrix, Pipe::kLsu},
-      {"stmatrix", &lowerStmatrix, Pipe::kLsu},
-      {"movmatrix", &lowerMovmatrix, Pipe::kAlu},
+      {"mma", &lowerMma, Pipe::kMma},           {"ldmatrix", &lowerLdmatrix, Pipe::kLsu},
+      {"stmatrix", &lowerStmatrix, Pipe::kLsu}, {"movmatrix", &lowerMovmatrix, Pipe::kAlu},
+      {"wgmma", &lowerWgmma, Pipe::kMma},
   };
   return kForms;
 }
