@@ -135,6 +135,8 @@ bool Lowering::findRegister(std::string_view name, Place &place) {
         Type type = it->second.type;
         slot->second.wide = ptx::bitsOf(type) == 64;
         slot->second.isPredicate = type == Type::kPred;
+        slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
+        slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
         if (ptx::bitsOf(type) > 64) {
           frame_->registers.erase(slot);
           return refuse("128-bit registers are not executed");

@@ -43,6 +43,7 @@ struct Place {
   uint32_t offset = 0;
   bool wide = false;
   bool isPredicate = false;
+  uint8_t bits = 0; // of a declared register; 0: a constant or a special register
 };
 
 class Lowering {
@@ -65,6 +66,13 @@ public:
   bool predicate(const Operand &operand, uint32_t &offset, bool &negated);
   uint32_t constant(uint64_t bits, bool wide);
   uint32_t scratch(bool wide) { return allocate(wide ? 256 : 128); }
+  /// Whether the operand names a register or a special register, and where it lies.
+  bool isRegister(const Operand &operand, Place &place) {
+    return operand.kind == Operand::Kind::kName &&
+           (findRegister(operand.name, place) || (!refused_ && special(operand.name, place)));
+  }
+  /// The condition code's carry flag, a predicate.
+  uint32_t carry() { return carry_ != 0 ? carry_ : carry_ = scratch(false); }
   Op &emit(Handler handler, Pipe pipe);
   Op &emit(Handler handler) { return emit(handler, pipe_); }
   /// Resolves the address operand into r[slot], immediate, wideAddress; space may become kLocal.
@@ -106,7 +114,7 @@ private:
   Frame *frame_ = nullptr;
   const Instruction *current_ = nullptr;
   uint32_t text_ = 0;
-  uint32_t alwaysTrue_ = 0, guard_ = 0, guardXor_ = 0;
+  uint32_t alwaysTrue_ = 0, guard_ = 0, guardXor_ = 0, carry_ = 0;
   Pipe pipe_ = Pipe::kAlu;
   bool refused_ = false;
   std::unordered_map<std::string, uint32_t> constants_;

@@ -93,9 +93,12 @@ struct Warp {
   std::deque<std::shared_ptr<Pending>> pending;
   uint32_t committed[kTracks][32] = {};             // groups committed by each lane
   std::vector<uint32_t> groupTimes[kTracks];        // async agent's time of each group (by warp)
+  uint32_t trackAgents[kTracks] = {};               // 0: none yet
   uint32_t clusterPhase[32] = {};                   // cluster barrier: phase that a lane arrived in
   uint32_t clusterArrived = 0;                      // lanes that arrived and did not wait yet
   uint8_t *local = nullptr, *localInitialised = nullptr; // [lane][localBytes]
+  /// A bit for each 128 bytes of registers that an operation in flight uses (wgmma.cpp); empty: none.
+  std::vector<uint64_t> watched;
   // For reports: the last poll in vain.
   const Op *pollOp = nullptr;
   uint32_t pollAddress = 0, pollLane = 0;
@@ -128,7 +131,7 @@ struct Barrier {
 /// Race detection for a few bytes of shared memory. writer: agent in the low 6 bits, then atomic,
 /// then the time; reader: a set of (agent, time), by number (races.h).
 struct Cell {
-  uint32_t writer = 0, reader = 0;
+  uint32_t writer, reader;
 };
 struct ReaderSet {
   std::vector<std::pair<uint8_t, uint32_t>> readers; // by agent
@@ -179,19 +182,30 @@ struct Cluster {
   uint64_t progress = 0;         // counts what may let another warp go on
   uint32_t time[kAgents] = {};   // of each agent
   uint32_t asyncAgents = 0;
+  uint64_t issued = 0;           // asynchronous operations so far
   uint32_t barrierArrived = 0, barrierPhase = 0, liveThreads = 0; // the cluster's barrier
   Clock barrierArriving, barrierClock;
   std::mt19937_64 random;
-  void start(const LaunchState &state, uint64_t firstBlock);
+  /// Sets up the blocks of cluster `number` of the grid.
+  void start(const LaunchState &state, uint64_t number);
   Violation finish(const Warp &warp, const Op *op, Violation violation) const;
   /// A new agent for asynchronous operations (shared when all are taken).
   uint32_t newAgent() { return kWarpAgents + asyncAgents++ % (kAgents - kWarpAgents); }
   void releaseIfComplete();
 };
+/// Runs the clusters together to their end.
+std::optional<Violation> runClusters(std::span<Cluster> clusters);
+/// Makes what the warp did so far distinguishable from what it does next (after a release).
+inline void tick(Warp &warp);
+/// Where every warp of the clusters waits, for a report.
+std::string describeWaits(std::span<Cluster> clusters);
 
 [[noreturn]] void stop(ViolationKind kind, std::string message, uint32_t lane = 0,
                        uint64_t address = 0);
 std::string hexOf(uint64_t value);
+
+/// Stops if `op` touches a register of warp.watched (wgmma.cpp).
+void checkWatched(Warp &warp, const Op &op);
 
 /// For .sync instructions: whether the lanes of `members` that live are all here. False: the group
 /// has been put back until the missing ones come; the handler returns at once and is called again.
@@ -216,6 +230,9 @@ uint8_t *resolveGlobal(Warp &warp, uint64_t address, uint32_t bytes, int access,
                        uint32_t alignment);
 /// Block and offset that a shared-memory address means, in bounds; block `own` if it names none.
 Block &sharedBlock(Warp &warp, uint64_t address, uint32_t bytes, uint32_t lane, uint32_t &offset);
+inline void tick(Warp &warp) {
+  warp.clock.of[warp.agent] = ++warp.block->cluster->time[warp.agent];
+}
 /// Lane addresses of op.r[slot] plus the immediate.
 void addresses(Warp &warp, const Op &op, int slot, uint64_t (&address)[32]);
 
