@@ -68,8 +68,17 @@ std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &mani
   return byPacking;
 }
 
+/// "host", "cuda sm_80": programs for CUDA are told apart by their targets.
+std::string programName(const Manifest &manifest, const DeviceProgram &program) {
+  std::string name = program.device;
+  for (const plan::CodeTarget &target : manifest.targets)
+    if (&manifest.programs[target.program] == &program && program.device == plan::kCudaDevice)
+      name += " " + target.name;
+  return name;
+}
+
 /// How many of a CUDA program's kernels are proven how, and how many are of an older family.
-void printProofs(const DeviceProgram &program) {
+void printProofs(const Manifest &manifest, const DeviceProgram &program) {
   size_t proofs[3] = {}, fallbacks = 0, all = 0;
   for (const plan::Kernel &kernel : program.kernels)
     if (kernel.cuda) {
@@ -80,7 +89,7 @@ void printProofs(const DeviceProgram &program) {
   if (all != 0)
     fmt::print("kernels     {}: {} measured, {} simulated, {} unverified; {} fall back on an older "
                "family\n",
-               program.device, proofs[2], proofs[1], proofs[0], fallbacks);
+               programName(manifest, program), proofs[2], proofs[1], proofs[0], fallbacks);
 }
 
 void printSummary(const Manifest &manifest) {
@@ -102,10 +111,10 @@ void printSummary(const Manifest &manifest) {
     fmt::print(
         "program     {}: {} launches of {} kernels, {:.1f} MB activations, {} bytes of KV cache "
         "a token\n",
-        program.device, program.launches.size(), program.kernels.size(),
+        programName(manifest, program), program.launches.size(), program.kernels.size(),
         static_cast<double>(program.arena_bytes) / 1e6, cacheBytesPerToken(manifest, program));
   for (const DeviceProgram &program : manifest.programs)
-    printProofs(program);
+    printProofs(manifest, program);
   for (const plan::CodeTarget &target : manifest.targets)
     fmt::print("target      {}: {} kernels, needs {}\n", target.name, target.entry_offsets.size(),
                fmt::join(target.features, " "));
@@ -133,9 +142,9 @@ void printKernel(const std::string &label, const plan::Kernel &kernel) {
   fmt::print("\n");
 }
 
-void printLaunches(const DeviceProgram &program) {
+void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
   for (const plan::Launch &launch : program.launches) {
-    fmt::print("launch      {}: {} over {}\n", program.device, launch.name,
+    fmt::print("launch      {}: {} over {}\n", programName(manifest, program), launch.name,
                extentName(launch.extent));
     for (const plan::Variant &variant : launch.variants) {
       std::string upTo =
@@ -243,7 +252,7 @@ void addInspectCommand(CLI::App &app, int &exitCode) {
     printSummary(manifest);
     if (arguments->launches)
       for (const DeviceProgram &program : manifest.programs)
-        printLaunches(program);
+        printLaunches(manifest, program);
   });
 }
 
