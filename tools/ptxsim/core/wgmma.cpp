@@ -339,7 +339,7 @@ void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
     appendReads(*warp.block, job.aChunks, pending.ranges);
   }
   appendReads(*warp.block, job.bChunks, pending.ranges);
-  pending.perform = [job = std::move(job)] { perform(job); };
+  pending.perform = [job = std::move(job)](const Pending &) { perform(job); };
   mine.flights.push_back(std::move(flight));
   watch(warp, mine);
   warp.yield(); // the next turn watches registers
