@@ -2,6 +2,7 @@
 
 #include "compiler/emit/cuda/emit.h"
 #include "kernels/cuda/abi.h"
+#include "tests/conformance/image_ptx.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -19,29 +20,6 @@ using kernels::OperandInfo;
 using kernels::harness::Step;
 
 namespace {
-
-template <typename T> T number(std::string_view bytes, size_t at) {
-  T value{};
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-/// The PTX of a fat binary whose entries are not compressed: a header, then entries that each say
-/// their kind, the length of their header and of their content.
-std::string ptxOf(std::string_view image) {
-  constexpr uint16_t kPtx = 1;
-  size_t at = number<uint16_t>(image, 6);
-  while (at + 16 <= image.size()) {
-    const auto header = number<uint32_t>(image, at + 4);
-    const auto bytes = number<uint64_t>(image, at + 8);
-    if (number<uint16_t>(image, at) == kPtx) {
-      std::string text(image.substr(at + header, bytes));
-      return text.substr(0, text.find('\0'));
-    }
-    at += header + bytes;
-  }
-  return {};
-}
 
 /// One launch's memory: copies of its operands, the step, the workspace.
 class Arena {
