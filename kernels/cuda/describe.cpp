@@ -115,8 +115,11 @@ base::Result<Candidates> ranked(const Spec &spec, const CudaArchitecture &archit
     return base::unsupported("no CUDA family of '" + request.op + "' runs on " +
                                  std::string(architecture.name) + "; sm_80 is the oldest",
                              request.op);
-  PLATEN_ASSIGN_OR_RETURN(Candidates all,
-                          candidates(spec, Context{request, architecture, *family, limits}));
+  Candidates all;
+  for (; all.empty() && family != nullptr;
+       family = findCudaFamily(request.op, architecture, family)) {
+    PLATEN_ASSIGN_OR_RETURN(all, candidates(spec, Context{request, architecture, *family, limits}));
+  }
   std::erase_if(all, [&](const CudaKernelInfo &one) {
     return std::any_of(one.phases.begin(), one.phases.end(), [&](const CudaPhase &phase) {
       return phase.dynamicSharedBytes > architecture.sharedPerBlock;
