@@ -74,6 +74,8 @@ inline constexpr std::array kCudaFamilies = {
     CudaFamily{"select_rows", "sm80", 8},
     CudaFamily{"sample", "sm80", 8},
     CudaFamily{"matmul", "sm90a", 9, 0, true},
+    CudaFamily{"matmul", "sm100f", 10, 0, true},
+    CudaFamily{"matmul", "sm100f", 11, 0, true},
 };
 
 /// The newest family of the operation that the architecture can run and that is older than `before`

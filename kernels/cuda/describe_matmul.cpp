@@ -65,7 +65,7 @@ std::string matmulEntry(const MatmulSpec &spec, const std::string &name, uint64_
   add("const float", "rows", spec.rowOperands, "");
   add("const float", "columns", spec.columnOperands, "");
   parameters += ", float *y" + furtherParameters;
-  body += "  o.y = y;\n  platen::" + call + ";\n";
+  body += "  o.y = y;\n  Kernel::" + call + ";\n";
   return printEntry(name, static_cast<uint32_t>(threads), parameters, body);
 }
 
@@ -103,7 +103,8 @@ ConfigPrinter config(const MatmulSpec &spec) {
 }
 std::string entry(const MatmulSpec &spec, const std::string &name, const std::string &kernel,
                   uint64_t threads) {
-  return matmulEntry(spec, name, threads, kernel + "<Config>::run(step, o)");
+  return "using Kernel = platen::" + kernel + "<Config>;\n" +
+         matmulEntry(spec, name, threads, "run(step, o)");
 }
 
 constexpr uint64_t kDecodeExtent = 16;
@@ -174,8 +175,8 @@ base::Result<Candidates> candidates(const MatmulSpec &spec, const Context &conte
     return base::unsupported("a matmul of k " + text(spec.k) + " and " + text(spec.columns()) +
                                  " columns is beyond what CUDA kernels index",
                              "matmul");
-  if (context.family.target == "sm90a")
-    return hopperMatmul(spec, context);
+  if (context.family.target != "sm80")
+    return stagedMatmul(spec, context);
   Candidates all;
   const uint64_t slices = slicesOf(spec.k).count, accumulators = matmulAccumulators(spec);
   for (uint64_t panels : {std::max<uint64_t>(1, 4 / slices), std::max<uint64_t>(1, 8 / slices)})
