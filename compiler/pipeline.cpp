@@ -172,7 +172,7 @@ Status Compilation::select() {
   draft_.manifest.model.weight_format = blocks ? "mixed" : weightFormatName(options_.weights);
   report_.weightFormat = draft_.manifest.model.weight_format;
   PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
-  report_.launches = draft_.manifest.launches.size();
+  report_.launches = draft_.program.launches.size();
   report_.kernels = draft_.kernels.size();
   report_.weights = draft_.weights.size();
   return Status::ok();
@@ -215,7 +215,7 @@ Status Compilation::write() {
                             writer_->beginSection(plan::SectionKind::kCode, "code." + code.name));
     PLATEN_RETURN_IF_ERROR(writer_->append(std::as_bytes(std::span(blob.bytes))));
     PLATEN_RETURN_IF_ERROR(writer_->endSection());
-    for (const plan::Kernel &kernel : manifest.kernels) {
+    for (const plan::Kernel &kernel : draft_.program.kernels) {
       auto entry = blob.entries.find(kernel.name);
       if (entry == blob.entries.end())
         return base::internalError("no code was emitted for kernel " + kernel.name);
@@ -223,6 +223,7 @@ Status Compilation::write() {
     }
     manifest.targets.push_back(std::move(code));
   }
+  manifest.programs.push_back(std::move(draft_.program));
   std::filesystem::path tokenizer = options_.tokenizer;
   for (const char *name : {"tokenizer.model", "tokenizer.json"})
     if (tokenizer.empty() && std::filesystem::exists(options_.model.parent_path() / name))

@@ -37,9 +37,10 @@ struct WeightRequest {
 };
 
 struct PlanDraft {
-  plan::Manifest manifest; ///< complete but for sections, weights' offsets and bytes, code targets
+  plan::Manifest manifest; ///< complete but for sections, weights' offsets and bytes, programs, targets
+  plan::DeviceProgram program; ///< of the host
   std::vector<WeightRequest> weights;           ///< manifest.weights[i] is made from weights[i]
-  std::vector<kernels::HostKernelSpec> kernels; ///< manifest.kernels[i] executes kernels[i]
+  std::vector<kernels::HostKernelSpec> kernels; ///< program.kernels[i] executes kernels[i]
 };
 
 } // namespace platen::compiler

@@ -37,13 +37,14 @@ Result<PlanDraft> Selector::run() {
     return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot "
                                  "be compiled to a plan yet");
   draft_.manifest.limits = options_.limits;
+  draft_.program.device = plan::kHostDevice;
   findPanelUsers(step);
   for (mlir::Operation &op : step.getBody().front()) {
     Status status = selectOp(op);
     if (!status.isOk())
       return status.at(nodeName(&op));
   }
-  planArena(draft_.manifest, lifetimes_);
+  planArena(draft_.manifest.limits, lifetimes_, draft_.program);
   return std::move(draft_);
 }
 
@@ -128,18 +129,17 @@ Status Selector::selectReshape(mlir::Operation &op) {
 Status Selector::finish(mlir::func::ReturnOp returnOp) {
   if (returnOp.getNumOperands() == 0 || returnOp.getNumOperands() > 2)
     return unsupported("the step must return logits, or logits and hidden states");
-  plan::Manifest &manifest = draft_.manifest;
   PLATEN_ASSIGN_OR_RETURN(View logits, denseViewOf(returnOp.getOperand(0)));
-  manifest.logits_buffer = logits.buffer;
-  manifest.model.vocabulary = static_cast<uint32_t>(logits.columns);
-  manifest.hidden_buffer = -1;
-  lifetimes_[logits.buffer].last = manifest.launches.size();
+  draft_.program.logits_buffer = logits.buffer;
+  draft_.manifest.model.vocabulary = static_cast<uint32_t>(logits.columns);
+  draft_.program.hidden_buffer = -1;
+  lifetimes_[logits.buffer].last = draft_.program.launches.size();
   if (returnOp.getNumOperands() == 2) {
     PLATEN_ASSIGN_OR_RETURN(View hidden, denseViewOf(returnOp.getOperand(1)));
     if (extentOf(hidden) != plan::Extent::kRows)
       return unsupported("hidden states must be returned for the selected rows");
-    manifest.hidden_buffer = static_cast<int32_t>(hidden.buffer);
-    lifetimes_[hidden.buffer].last = manifest.launches.size();
+    draft_.program.hidden_buffer = static_cast<int32_t>(hidden.buffer);
+    lifetimes_[hidden.buffer].last = draft_.program.launches.size();
   }
   if (extentOf(logits) != plan::Extent::kRows)
     return unsupported("logits must be computed for the selected rows");
@@ -147,13 +147,13 @@ Status Selector::finish(mlir::func::ReturnOp returnOp) {
 }
 
 uint32_t Selector::addBuffer(std::string name, plan::Extent extent, uint64_t rowBytes) {
-  draft_.manifest.buffers.push_back({std::move(name), extent, rowBytes, 0});
-  lifetimes_.push_back({draft_.manifest.launches.size(), draft_.manifest.launches.size()});
-  return static_cast<uint32_t>(draft_.manifest.buffers.size() - 1);
+  draft_.program.buffers.push_back({std::move(name), extent, rowBytes, 0});
+  lifetimes_.push_back({draft_.program.launches.size(), draft_.program.launches.size()});
+  return static_cast<uint32_t>(draft_.program.buffers.size() - 1);
 }
 
 View Selector::addResult(mlir::Value value, plan::Extent extent, uint64_t columns) {
-  View view{addBuffer("v" + std::to_string(draft_.manifest.buffers.size()), extent, columns * 4), 0,
+  View view{addBuffer("v" + std::to_string(draft_.program.buffers.size()), extent, columns * 4), 0,
             columns};
   views_[value] = view;
   return view;
@@ -180,7 +180,7 @@ Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec,
       kernelIndex_.try_emplace(info.key, static_cast<uint32_t>(draft_.kernels.size()));
   if (isNew) {
     draft_.kernels.push_back(spec);
-    draft_.manifest.kernels.push_back({info.name, info.scratchBytes});
+    draft_.program.kernels.push_back({info.name, info.scratchBytes});
   }
   return entry->second;
 }
@@ -202,14 +202,14 @@ Status Selector::addLaunch(std::string name,
   }
   for (const plan::Operand &operand : operands)
     if (operand.kind == plan::OperandKind::kBuffer)
-      lifetimes_[operand.index].last = draft_.manifest.launches.size();
+      lifetimes_[operand.index].last = draft_.program.launches.size();
   launch.operands = std::move(operands);
-  draft_.manifest.launches.push_back(std::move(launch));
+  draft_.program.launches.push_back(std::move(launch));
   return Status::ok();
 }
 
 std::string Selector::launchName(mlir::Operation &op, llvm::StringRef what) const {
-  std::string name = std::to_string(draft_.manifest.launches.size()) + "." + what.str();
+  std::string name = std::to_string(draft_.program.launches.size()) + "." + what.str();
   if (auto node = op.getLoc()->findInstanceOf<mlir::NameLoc>())
     name += ":" + node.getName().str();
   return name;

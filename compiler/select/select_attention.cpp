@@ -119,8 +119,8 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   spec.pageTokens = finishSpec.pageTokens;
   spec.sinks = hasOperand(attention, 5);
 
-  auto cache = static_cast<uint32_t>(draft_.manifest.caches.size());
-  draft_.manifest.caches.push_back({spec.kvHeads, spec.headDim, spec.cacheDtype, spec.window});
+  auto cache = static_cast<uint32_t>(draft_.program.caches.size());
+  draft_.program.caches.push_back({spec.kvHeads, spec.headDim, spec.cacheDtype, spec.window});
   draft_.manifest.model.layers = cache + 1;
   uint64_t columns = uint64_t{spec.heads} * spec.headDim;
   uint32_t queries = addBuffer("queries", plan::Extent::kTokens, columns * 4);

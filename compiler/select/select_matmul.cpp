@@ -32,7 +32,7 @@ Result<plan::Operand> Selector::matmulInput(mlir::Value x, const kernels::Packin
   uint32_t panel = addBuffer("panel", extent, kernels::QuantizedRow{view.columns}.bytes());
   kernels::QuantizeRowsSpec spec{kernelExtent(extent), view.columns};
   PLATEN_RETURN_IF_ERROR(addLaunch(
-      std::to_string(draft_.manifest.launches.size()) + ".quantize_rows", {{UINT64_MAX, spec}},
+      std::to_string(draft_.program.launches.size()) + ".quantize_rows", {{UINT64_MAX, spec}},
       {{plan::OperandKind::kBuffer, view.buffer}, {plan::OperandKind::kBuffer, panel}}));
   panels_[view.buffer] = panel;
   return plan::Operand{plan::OperandKind::kBuffer, panel};

@@ -65,10 +65,10 @@ private:
   /// The view as a buffer of its own; kernels that take dense operands need that.
   base::Result<View> denseViewOf(mlir::Value value) const;
   plan::Extent extentOf(const View &view) const {
-    return draft_.manifest.buffers[view.buffer].extent;
+    return draft_.program.buffers[view.buffer].extent;
   }
   uint64_t rowColumns(const View &view) const {
-    return draft_.manifest.buffers[view.buffer].row_bytes / 4;
+    return draft_.program.buffers[view.buffer].row_bytes / 4;
   }
   /// Adds a launch; `specs` are its variants, ascending, each for steps up to its extent.
   base::Status addLaunch(std::string name,
@@ -110,7 +110,7 @@ private:
   mlir::ModuleOp module_;
   SelectOptions options_;
   PlanDraft draft_;
-  std::vector<Lifetime> lifetimes_; ///< of draft_.manifest.buffers
+  std::vector<Lifetime> lifetimes_; ///< of draft_.program.buffers
   llvm::DenseMap<mlir::Value, View> views_;
   llvm::DenseMap<uint32_t, uint32_t> panels_; ///< buffer → its quantised panel
   llvm::DenseSet<mlir::Value> wantPanel_;     ///< values that integer matmuls read

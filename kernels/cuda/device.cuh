@@ -40,11 +40,6 @@ __device__ __forceinline__ float halfToFloat(u16 bits) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(d) : "h"(bits));
   return d;
 }
-__device__ __forceinline__ int dot4(u32 a, u32 b, int c) {
-  int d;
-  asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
-  return d;
-}
 /// 2^x, two units in the last place; 0 for -infinity.
 __device__ __forceinline__ float exp2Fast(float x) {
   float d;

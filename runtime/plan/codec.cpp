@@ -190,10 +190,34 @@ struct Codec {
     return to;
   }
 
+  static void encode(const DeviceProgram &from, proto::DeviceProgram *to) {
+    to->set_device(from.device);
+    encodeList(from.buffers, to->mutable_buffers());
+    encodeList(from.caches, to->mutable_caches());
+    encodeList(from.kernels, to->mutable_kernels());
+    encodeList(from.launches, to->mutable_launches());
+    to->set_arena_bytes(from.arena_bytes);
+    to->set_logits_buffer(from.logits_buffer);
+    to->set_hidden_buffer(from.hidden_buffer);
+  }
+  static DeviceProgram decode(const proto::DeviceProgram &from) {
+    DeviceProgram to;
+    to.device = from.device();
+    decodeList(from.buffers(), to.buffers);
+    decodeList(from.caches(), to.caches);
+    decodeList(from.kernels(), to.kernels);
+    decodeList(from.launches(), to.launches);
+    to.arena_bytes = from.arena_bytes();
+    to.logits_buffer = from.logits_buffer();
+    to.hidden_buffer = from.hidden_buffer();
+    return to;
+  }
+
   static void encode(const CodeTarget &from, proto::CodeTarget *to) {
     to->set_name(from.name);
     to->mutable_features()->Assign(from.features.begin(), from.features.end());
     to->set_section(from.section);
+    to->set_program(from.program);
     for (size_t kernel = 0; kernel < from.entry_offsets.size(); ++kernel) {
       proto::CodeEntry *entry = to->add_entries();
       entry->set_kernel(static_cast<uint32_t>(kernel));
@@ -210,7 +234,8 @@ struct Codec {
     CodeTarget to{.name = from.name(),
                   .features = {from.features().begin(), from.features().end()},
                   .section = from.section(),
-                  .entry_offsets = std::vector<uint64_t>(static_cast<size_t>(kernels))};
+                  .entry_offsets = std::vector<uint64_t>(static_cast<size_t>(kernels)),
+                  .program = from.program()};
     std::vector<bool> seen(to.entry_offsets.size());
     for (const proto::CodeEntry &entry : from.entries()) {
       if (entry.kernel() >= seen.size() || seen[entry.kernel()])
@@ -235,14 +260,8 @@ std::string encodeManifest(const Manifest &from) {
   Codec::encode(from.model, to.mutable_model());
   Codec::encodeList(from.sections, to.mutable_sections());
   Codec::encodeList(from.weights, to.mutable_weights());
-  Codec::encodeList(from.buffers, to.mutable_buffers());
-  Codec::encodeList(from.caches, to.mutable_caches());
-  Codec::encodeList(from.kernels, to.mutable_kernels());
-  Codec::encodeList(from.launches, to.mutable_launches());
+  Codec::encodeList(from.programs, to.mutable_programs());
   Codec::encodeList(from.targets, to.mutable_targets());
-  to.set_arena_bytes(from.arena_bytes);
-  to.set_logits_buffer(from.logits_buffer);
-  to.set_hidden_buffer(from.hidden_buffer);
   to.mutable_tokenizer()->set_kind(from.tokenizer.kind);
   to.mutable_tokenizer()->set_section(from.tokenizer.section);
   return to.SerializeAsString();
@@ -260,22 +279,20 @@ base::Result<Manifest> decodeManifest(std::span<const std::byte> bytes) {
   to.model = Codec::decode(from.model());
   Codec::decodeList(from.sections(), to.sections);
   Codec::decodeList(from.weights(), to.weights);
-  Codec::decodeList(from.buffers(), to.buffers);
-  Codec::decodeList(from.caches(), to.caches);
-  Codec::decodeList(from.kernels(), to.kernels);
-  Codec::decodeList(from.launches(), to.launches);
+  Codec::decodeList(from.programs(), to.programs);
   if (from.targets_size() > kMaxTargets)
     return base::corrupt(std::to_string(from.targets_size()) + " code targets, more than 64",
                          "manifest");
   for (const proto::CodeTarget &target : from.targets()) {
-    auto decoded = Codec::decode(target, from.kernels_size());
+    if (target.program() >= to.programs.size())
+      return base::corrupt("program is " + std::to_string(target.program()) +
+                               ", but there are only " + std::to_string(to.programs.size()),
+                           "manifest: target '" + target.name() + "'");
+    auto decoded = Codec::decode(target, from.programs(static_cast<int>(target.program())).kernels_size());
     if (!decoded.isOk())
       return decoded.status().at("manifest");
     to.targets.push_back(std::move(*decoded));
   }
-  to.arena_bytes = from.arena_bytes();
-  to.logits_buffer = from.logits_buffer();
-  to.hidden_buffer = from.hidden_buffer();
   to.tokenizer = {.kind = from.tokenizer().kind(), .section = from.tokenizer().section()};
   return to;
 }

@@ -135,7 +135,7 @@ struct Units {
 /// The kernel for steps up to `max_extent` of the launch's extent.
 struct Variant {
   uint64_t max_extent = 0;
-  uint32_t kernel = 0; ///< index into kernels
+  uint32_t kernel = 0; ///< index into the program's kernels
   Units units;
   bool operator==(const Variant &) const = default;
 };
@@ -150,12 +150,29 @@ struct Launch {
 };
 inline constexpr uint32_t kMaxOperands = 64;
 
-/// Machine code for one kind of CPU.
+/// The `device` of programs for CPUs.
+inline constexpr const char *kHostDevice = "host";
+
+/// How one kind of device executes a step.
+struct DeviceProgram {
+  std::string device; ///< kHostDevice
+  std::vector<Buffer> buffers;
+  std::vector<Cache> caches;
+  std::vector<Kernel> kernels;
+  std::vector<Launch> launches; ///< in execution order
+  uint64_t arena_bytes = 0;
+  uint32_t logits_buffer = 0; ///< validated: extent kRows, row_bytes = 4 * vocabulary
+  int32_t hidden_buffer = -1; ///< -1: none; validated: extent kRows, row_bytes = 4 * hidden
+  bool operator==(const DeviceProgram &) const = default;
+};
+
+/// Machine code of a program for one kind of processor.
 struct CodeTarget {
   std::string name;                    ///< "x86-64-avx2"
-  std::vector<std::string> features;   ///< LLVM feature names, all of which the CPU must have
+  std::vector<std::string> features;   ///< all of which the processor must have; LLVM names
   uint32_t section = 0;                ///< index into sections, of kind kCode
   std::vector<uint64_t> entry_offsets; ///< [kernels], bytes from the start of the code section
+  uint32_t program = 0;                ///< index into programs
   bool operator==(const CodeTarget &) const = default;
 };
 
@@ -173,15 +190,9 @@ struct Manifest {
   ModelInfo model;
   std::vector<Section> sections; ///< PlanWriter sets them
   std::vector<Weight> weights;
-  std::vector<Buffer> buffers;
-  std::vector<Cache> caches;
-  std::vector<Kernel> kernels;
-  std::vector<Launch> launches; ///< in execution order
+  std::vector<DeviceProgram> programs;
   std::vector<CodeTarget>
-      targets; ///< in order of preference: the first that the CPU can run is taken
-  uint64_t arena_bytes = 0;
-  uint32_t logits_buffer = 0; ///< validated: extent kRows, row_bytes = 4 * vocabulary
-  int32_t hidden_buffer = -1; ///< -1: none; validated: extent kRows, row_bytes = 4 * hidden
+      targets; ///< in order of preference: a device takes the first that it can run
   Tokenizer tokenizer;
   bool operator==(const Manifest &) const = default;
 };

@@ -27,6 +27,7 @@ constexpr uint64_t kMaxScratchBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxUnits = uint64_t{1} << 40;
 constexpr uint64_t kMaxSectionAlignment = uint64_t{2} << 20;
 constexpr size_t kMaxSections = 256;
+constexpr size_t kMaxPrograms = 64;
 constexpr size_t kMaxRank = 8;
 
 std::string number(uint64_t value) { return std::to_string(value); }
@@ -166,15 +167,15 @@ Status checkWeights(const Manifest &manifest) {
   return Status::ok();
 }
 
-Status checkBuffer(const Buffer &buffer, const Manifest &manifest) {
+Status checkBuffer(const Buffer &buffer, const DeviceProgram &program, const Limits &limits) {
   PLATEN_RETURN_IF_ERROR(checkExtent(buffer.extent));
   PLATEN_RETURN_IF_ERROR(checkRange("row_bytes", buffer.row_bytes, 1, kMaxArenaBytes));
   PLATEN_ASSIGN_OR_RETURN(
       uint64_t bytes,
-      base::checkedMul(buffer.row_bytes, extentLimit(manifest.limits, buffer.extent), "bytes"));
-  if (!base::fitsInside(buffer.arena_offset, bytes, manifest.arena_bytes))
+      base::checkedMul(buffer.row_bytes, extentLimit(limits, buffer.extent), "bytes"));
+  if (!base::fitsInside(buffer.arena_offset, bytes, program.arena_bytes))
     return corrupt(number(bytes) + " bytes at offset " + number(buffer.arena_offset) +
-                   " do not lie inside the arena of " + number(manifest.arena_bytes) + " bytes");
+                   " do not lie inside the arena of " + number(program.arena_bytes) + " bytes");
   if (buffer.arena_offset % kDataAlignment != 0)
     return corrupt("arena_offset " + number(buffer.arena_offset) + " is no multiple of 64");
   return Status::ok();
@@ -192,42 +193,43 @@ Status checkCache(const Cache &cache, const Limits &limits) {
   return checkRange("the size of a page", pageBytes(limits, cache), 1, kMaxPageBytes);
 }
 
-Status checkVariant(const Variant &variant, const Manifest &manifest) {
-  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", variant.kernel, manifest.kernels.size()));
+Status checkVariant(const Variant &variant, const DeviceProgram &program, const Limits &limits) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", variant.kernel, program.kernels.size()));
   PLATEN_RETURN_IF_ERROR(checkExtent(variant.units.extent));
   PLATEN_RETURN_IF_ERROR(checkRange("units.per", variant.units.per, 1, ~uint32_t{0}));
   PLATEN_RETURN_IF_ERROR(checkRange("units.times", variant.units.times, 1, kMaxUnits));
-  uint64_t blocks = (extentLimit(manifest.limits, variant.units.extent) + variant.units.per - 1) /
+  uint64_t blocks = (extentLimit(limits, variant.units.extent) + variant.units.per - 1) /
                     variant.units.per; // at most 2^20
   return checkRange("the number of units", blocks * variant.units.times, 1, kMaxUnits);
 }
 
-Status checkOperand(const Operand &operand, const Manifest &manifest) {
+Status checkOperand(const Operand &operand, const DeviceProgram &program, size_t weights) {
   switch (operand.kind) {
   case OperandKind::kBuffer:
-    return checkIndex("buffer", operand.index, manifest.buffers.size());
+    return checkIndex("buffer", operand.index, program.buffers.size());
   case OperandKind::kWeight:
-    return checkIndex("weight", operand.index, manifest.weights.size());
+    return checkIndex("weight", operand.index, weights);
   case OperandKind::kCache:
-    return checkIndex("cache", operand.index, manifest.caches.size());
+    return checkIndex("cache", operand.index, program.caches.size());
   }
   return corrupt("an operand is neither buffer nor weight nor cache");
 }
 
-Status checkLaunch(const Launch &launch, const Manifest &manifest) {
+Status checkLaunch(const Launch &launch, const DeviceProgram &program, const Manifest &manifest) {
   PLATEN_RETURN_IF_ERROR(checkExtent(launch.extent));
   if (launch.variants.empty())
     return corrupt("it has no variant");
   for (size_t i = 0; i < launch.variants.size(); ++i) {
     std::string where = place("variants", i, "");
-    PLATEN_RETURN_IF_ERROR(checkVariant(launch.variants[i], manifest).at(where));
+    PLATEN_RETURN_IF_ERROR(checkVariant(launch.variants[i], program, manifest.limits).at(where));
     if (i > 0 && launch.variants[i].max_extent <= launch.variants[i - 1].max_extent)
       return corrupt("max_extent does not ascend", where);
   }
   if (launch.operands.size() > kMaxOperands)
     return corrupt(number(launch.operands.size()) + " operands, more than 64");
   for (size_t i = 0; i < launch.operands.size(); ++i)
-    PLATEN_RETURN_IF_ERROR(checkOperand(launch.operands[i], manifest).at(place("operands", i, "")));
+    PLATEN_RETURN_IF_ERROR(checkOperand(launch.operands[i], program, manifest.weights.size())
+                               .at(place("operands", i, "")));
   return Status::ok();
 }
 
@@ -240,19 +242,21 @@ Status checkTarget(const CodeTarget &target, const Manifest &manifest) {
   const Section &section = manifest.sections[target.section];
   if (section.kind != SectionKind::kCode)
     return corrupt("section '" + section.name + "' holds no code");
-  if (target.entry_offsets.size() != manifest.kernels.size())
+  PLATEN_RETURN_IF_ERROR(checkIndex("program", target.program, manifest.programs.size()));
+  const std::vector<Kernel> &kernels = manifest.programs[target.program].kernels;
+  if (target.entry_offsets.size() != kernels.size())
     return corrupt("code for " + number(target.entry_offsets.size()) + " of " +
-                   number(manifest.kernels.size()) + " kernels");
+                   number(kernels.size()) + " kernels");
   for (size_t i = 0; i < target.entry_offsets.size(); ++i)
     PLATEN_RETURN_IF_ERROR(checkIndex("code offset", target.entry_offsets[i], section.bytes)
-                               .at(place("kernels", i, manifest.kernels[i].name)));
+                               .at(place("kernels", i, kernels[i].name)));
   return Status::ok();
 }
 
 /// Logits or hidden states: one row of f32 for each row of the step.
-Status checkOutput(const Manifest &manifest, uint64_t index, uint64_t columns) {
-  PLATEN_RETURN_IF_ERROR(checkIndex("buffer", index, manifest.buffers.size()));
-  const Buffer &buffer = manifest.buffers[index];
+Status checkOutput(const DeviceProgram &program, uint64_t index, uint64_t columns) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("buffer", index, program.buffers.size()));
+  const Buffer &buffer = program.buffers[index];
   if (buffer.extent != Extent::kRows || buffer.row_bytes != columns * 4)
     return corrupt("buffer '" + buffer.name + "' has rows of " + number(buffer.row_bytes) +
                    " bytes; one row of " + number(columns) +
@@ -287,6 +291,32 @@ Status checkEach(std::string_view list, const std::vector<Item> &items, Check ch
   return Status::ok();
 }
 
+Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
+  PLATEN_RETURN_IF_ERROR(checkRange("arena_bytes", program.arena_bytes, 1, kMaxArenaBytes));
+  PLATEN_RETURN_IF_ERROR(checkEach("buffers", program.buffers, [&](const Buffer &buffer) {
+    return checkBuffer(buffer, program, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("caches", program.caches, [&](const Cache &cache) {
+    return checkCache(cache, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("kernels", program.kernels, [](const Kernel &kernel) {
+    return checkRange("scratch_bytes", kernel.scratch_bytes, 0, kMaxScratchBytes);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("launches", program.launches, [&](const Launch &launch) {
+    return checkLaunch(launch, program, manifest);
+  }));
+  PLATEN_RETURN_IF_ERROR(
+      checkOutput(program, program.logits_buffer, manifest.model.vocabulary).at("logits_buffer"));
+  if (program.hidden_buffer < -1)
+    return corrupt("is " + std::to_string(program.hidden_buffer) + ", must be a buffer or -1",
+                   "hidden_buffer");
+  if (program.hidden_buffer >= 0)
+    PLATEN_RETURN_IF_ERROR(
+        checkOutput(program, static_cast<uint64_t>(program.hidden_buffer), manifest.model.hidden)
+            .at("hidden_buffer"));
+  return Status::ok();
+}
+
 Status checkAll(const Manifest &manifest, uint64_t file_bytes) {
   if (manifest.kernel_abi_version != PLATEN_KERNEL_ABI_VERSION)
     return base::unsupported("the plan's kernels speak ABI version " +
@@ -299,31 +329,16 @@ Status checkAll(const Manifest &manifest, uint64_t file_bytes) {
   PLATEN_RETURN_IF_ERROR(checkModel(manifest.model).at("model"));
   PLATEN_RETURN_IF_ERROR(checkSections(manifest.sections, file_bytes));
   PLATEN_RETURN_IF_ERROR(checkWeights(manifest));
-  PLATEN_RETURN_IF_ERROR(checkRange("arena_bytes", manifest.arena_bytes, 1, kMaxArenaBytes));
-  PLATEN_RETURN_IF_ERROR(checkEach("buffers", manifest.buffers, [&](const Buffer &buffer) {
-    return checkBuffer(buffer, manifest);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("caches", manifest.caches, [&](const Cache &cache) {
-    return checkCache(cache, manifest.limits);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("kernels", manifest.kernels, [](const Kernel &kernel) {
-    return checkRange("scratch_bytes", kernel.scratch_bytes, 0, kMaxScratchBytes);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("launches", manifest.launches, [&](const Launch &launch) {
-    return checkLaunch(launch, manifest);
-  }));
+  if (manifest.programs.size() > kMaxPrograms)
+    return corrupt(number(manifest.programs.size()) + " programs, more than 64");
+  for (size_t i = 0; i < manifest.programs.size(); ++i) {
+    PLATEN_RETURN_IF_ERROR(checkName("programs", i, manifest.programs[i].device));
+    PLATEN_RETURN_IF_ERROR(checkProgram(manifest.programs[i], manifest)
+                               .at(place("programs", i, manifest.programs[i].device)));
+  }
   PLATEN_RETURN_IF_ERROR(checkEach("targets", manifest.targets, [&](const CodeTarget &target) {
     return checkTarget(target, manifest);
   }));
-  PLATEN_RETURN_IF_ERROR(
-      checkOutput(manifest, manifest.logits_buffer, manifest.model.vocabulary).at("logits_buffer"));
-  if (manifest.hidden_buffer < -1)
-    return corrupt("is " + std::to_string(manifest.hidden_buffer) + ", must be a buffer or -1",
-                   "hidden_buffer");
-  if (manifest.hidden_buffer >= 0)
-    PLATEN_RETURN_IF_ERROR(
-        checkOutput(manifest, static_cast<uint64_t>(manifest.hidden_buffer), manifest.model.hidden)
-            .at("hidden_buffer"));
   return checkTokenizer(manifest).at("tokenizer");
 }
 

@@ -31,36 +31,45 @@ void require(bool condition) {
     std::abort();
 }
 
+uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest) {
+  uint64_t sum = 0;
+  for (const plan::Cache &cache : program.caches)
+    sum += plan::pageBytes(manifest.limits, cache);
+  for (const plan::Buffer &buffer : program.buffers)
+    require(buffer.arena_offset +
+                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
+            program.arena_bytes);
+  for (const plan::Launch &launch : program.launches) {
+    for (const plan::Variant &variant : launch.variants) {
+      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
+      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
+      sum += program.kernels.at(variant.kernel).scratch_bytes;
+    }
+    for (const plan::Operand &operand : launch.operands) {
+      if (operand.kind == plan::OperandKind::kBuffer)
+        sum += program.buffers.at(operand.index).arena_offset;
+      else if (operand.kind == plan::OperandKind::kWeight)
+        sum += manifest.weights.at(operand.index).offset;
+      else
+        sum += program.caches.at(operand.index).head_dim;
+    }
+  }
+  return sum + program.buffers.at(program.logits_buffer).row_bytes;
+}
+
 /// Sums what the runtime computes from a validated manifest; sanitizers catch what validation
 /// missed.
 uint64_t use(const plan::Manifest &manifest, uint64_t file_bytes) {
   uint64_t sum = 0;
   for (const plan::Section &section : manifest.sections)
     require(section.offset + section.bytes <= file_bytes);
-  for (const plan::Cache &cache : manifest.caches)
-    sum += plan::pageBytes(manifest.limits, cache);
-  for (const plan::Buffer &buffer : manifest.buffers)
-    require(buffer.arena_offset +
-                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
-            manifest.arena_bytes);
-  for (const plan::Launch &launch : manifest.launches) {
-    for (const plan::Variant &variant : launch.variants) {
-      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
-      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
-      for (const plan::CodeTarget &target : manifest.targets)
+  for (const plan::DeviceProgram &program : manifest.programs)
+    sum += use(program, manifest);
+  for (const plan::CodeTarget &target : manifest.targets)
+    for (const plan::Launch &launch : manifest.programs.at(target.program).launches)
+      for (const plan::Variant &variant : launch.variants)
         require(target.entry_offsets.at(variant.kernel) <
                 manifest.sections.at(target.section).bytes);
-    }
-    for (const plan::Operand &operand : launch.operands) {
-      if (operand.kind == plan::OperandKind::kBuffer)
-        sum += manifest.buffers.at(operand.index).arena_offset;
-      else if (operand.kind == plan::OperandKind::kWeight)
-        sum += manifest.weights.at(operand.index).offset;
-      else
-        sum += manifest.caches.at(operand.index).head_dim;
-    }
-  }
-  sum += manifest.buffers.at(manifest.logits_buffer).row_bytes;
   return sum;
 }
 

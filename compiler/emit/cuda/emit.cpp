@@ -1,5 +1,6 @@
 #include "compiler/emit/cuda/emit.h"
 
+#include "compiler/emit/cuda/fatbin.h"
 #include "compiler/emit/cuda/frames.h"
 #include "compiler/emit/cuda/nvrtc.h"
 
@@ -116,6 +117,14 @@ public:
   }
 };
 
+std::vector<std::string> workerArguments(const CudaEmitOptions &options) {
+  std::vector<std::string> arguments = nvrtcCandidates(options.nvrtc);
+  arguments.emplace_back("--");
+  for (std::string &library : fatbinCandidates(options.nvfatbin))
+    arguments.push_back(std::move(library));
+  return arguments;
+}
+
 Status checkSpills(const CudaCode &code) {
   for (const CudaEntryResources &entry : code.entries)
     if (entry.spillStoreBytes + entry.spillLoadBytes + entry.stackBytes != 0)
@@ -131,13 +140,15 @@ Result<CudaCode> codeOf(const CudaJob &job, Frame answer, bool refuseSpills) {
   const std::string origin = job.name + " for " + job.architecture;
   if (answer.size() == 3 && answer[0] == "error")
     return Status(static_cast<base::StatusCode>(std::atoi(answer[1].c_str())), answer[2], origin);
-  if (answer.size() != 4 || answer[0] != "ok")
+  if (answer.size() != 5 || answer[0] != "ok")
     return base::internalError("the worker answers what it should not", origin);
-  CudaCode code{job.name, job.architecture, std::move(answer[1]), std::move(answer[2]), {}};
+  CudaCode code{
+      job.name, job.architecture, std::move(answer[1]), std::move(answer[2]), std::move(answer[3]),
+      {}};
   if (code.ptx.empty() || (job.architecture.starts_with("sm_") && code.cubin.empty()))
     return base::internalError("NVRTC gave no code", origin);
   if (!code.cubin.empty()) {
-    PLATEN_ASSIGN_OR_RETURN(code.entries, parsePtxasLog(answer[3]));
+    PLATEN_ASSIGN_OR_RETURN(code.entries, parsePtxasLog(answer[4]));
     if (refuseSpills)
       PLATEN_RETURN_IF_ERROR(checkSpills(code));
   }
@@ -149,7 +160,7 @@ class Emission {
 public:
   Emission(std::span<const CudaJob> jobs, const CudaEmitOptions &options, std::string program)
       : jobs_(jobs), options_(options), program_(std::move(program)),
-        libraries_(nvrtcCandidates(options.nvrtc)), results_(jobs.size()) {}
+        libraries_(workerArguments(options)), results_(jobs.size()) {}
 
   Result<std::vector<CudaCode>> run() {
     const size_t count =
@@ -219,6 +230,17 @@ private:
 };
 
 } // namespace
+
+Status findCudaCompiler(const CudaEmitOptions &options) {
+  PLATEN_ASSIGN_OR_RETURN(const std::string program, findWorker(options.worker));
+  const IgnoreBrokenPipes ignore;
+  PLATEN_ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker,
+                          Worker::start(program, workerArguments(options)));
+  PLATEN_ASSIGN_OR_RETURN(const Frame answer, worker->ask({"hello"}, options.timeoutSeconds));
+  if (answer.size() == 3 && answer[0] == "error")
+    return {static_cast<base::StatusCode>(std::atoi(answer[1].c_str())), answer[2], "cuda"};
+  return Status::ok();
+}
 
 Result<std::vector<CudaCode>> emitCuda(std::span<const CudaJob> jobs,
                                        const CudaEmitOptions &options) {

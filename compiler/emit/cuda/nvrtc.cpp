@@ -1,7 +1,6 @@
 #include "compiler/emit/cuda/nvrtc.h"
 
-#include <cstdlib>
-#include <dlfcn.h>
+#include "compiler/emit/cuda/libraries.h"
 
 namespace platen::compiler {
 
@@ -10,7 +9,6 @@ using Program = void *;
 }
 
 struct Nvrtc::Functions {
-  void *library = nullptr;
   int (*version)(int *, int *) = nullptr;
   const char *(*errorString)(int) = nullptr;
   int (*create)(Program *, const char *, const char *, int, const char *const *,
@@ -24,18 +22,17 @@ struct Nvrtc::Functions {
   int (*logSize)(Program, size_t *) = nullptr;
   int (*log)(Program, char *) = nullptr;
 
-  bool load() {
-    auto one = [this](auto &function, const char *name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      return function != nullptr;
-    };
-    return one(version, "nvrtcVersion") && one(errorString, "nvrtcGetErrorString") &&
-           one(create, "nvrtcCreateProgram") && one(destroy, "nvrtcDestroyProgram") &&
-           one(compile, "nvrtcCompileProgram") && one(ptxSize, "nvrtcGetPTXSize") &&
-           one(ptx, "nvrtcGetPTX") && one(cubinSize, "nvrtcGetCUBINSize") &&
-           one(cubin, "nvrtcGetCUBIN") && one(logSize, "nvrtcGetProgramLogSize") &&
-           one(log, "nvrtcGetProgramLog");
+  bool load(const CudaLibrary &library) {
+    return library.symbol(version, "nvrtcVersion") &&
+           library.symbol(errorString, "nvrtcGetErrorString") &&
+           library.symbol(create, "nvrtcCreateProgram") &&
+           library.symbol(destroy, "nvrtcDestroyProgram") &&
+           library.symbol(compile, "nvrtcCompileProgram") &&
+           library.symbol(ptxSize, "nvrtcGetPTXSize") && library.symbol(ptx, "nvrtcGetPTX") &&
+           library.symbol(cubinSize, "nvrtcGetCUBINSize") &&
+           library.symbol(cubin, "nvrtcGetCUBIN") &&
+           library.symbol(logSize, "nvrtcGetProgramLogSize") &&
+           library.symbol(log, "nvrtcGetProgramLog");
   }
   /// What a pair of size and content functions give.
   static std::string text(Program program, int (*size)(Program, size_t *),
@@ -52,38 +49,19 @@ struct Nvrtc::Functions {
 };
 
 std::vector<std::string> nvrtcCandidates(const std::string &preferred) {
-  if (!preferred.empty())
-    return {preferred};
-  std::vector<std::string> all;
-  if (const char *path = std::getenv("PLATEN_NVRTC"); path != nullptr && *path != '\0')
-    all.emplace_back(path);
-#ifdef PLATEN_NVRTC_LIBRARY
-  all.emplace_back(PLATEN_NVRTC_LIBRARY);
-#endif
-  all.emplace_back("libnvrtc.so.13");
-  all.emplace_back("libnvrtc.so");
-  return all;
+  return cudaLibraryCandidates("libnvrtc.so.13", "PLATEN_NVRTC", preferred);
 }
 
 base::Result<Nvrtc> Nvrtc::open(const std::vector<std::string> &candidates) {
-  std::string tried;
-  for (const std::string &candidate : candidates) {
-    auto functions = std::make_shared<Functions>();
-    functions->library = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL); // never closed
-    if (functions->library == nullptr || !functions->load()) {
-      const char *why = dlerror();
-      tried += "\n  " + candidate + ": " + (why == nullptr ? "lacks NVRTC's functions" : why);
-      continue;
-    }
-    Nvrtc nvrtc;
-    nvrtc.functions_ = std::move(functions);
-    return nvrtc;
-  }
-  return base::notFound(
-      "no NVRTC library opens; name one with --nvrtc or PLATEN_NVRTC, or install it "
-      "with tools/setup --cuda. Tried:" +
-          tried,
-      "nvrtc");
+  PLATEN_ASSIGN_OR_RETURN(const CudaLibrary library, CudaLibrary::open("NVRTC", candidates));
+  auto functions = std::make_shared<Functions>();
+  if (!functions->load(library))
+    return base::notFound("'" + library.path() +
+                              "' lacks functions of NVRTC 13; tools/setup --cuda installs one",
+                          "nvrtc");
+  Nvrtc nvrtc;
+  nvrtc.functions_ = std::move(functions);
+  return nvrtc;
 }
 
 std::string Nvrtc::version() const {

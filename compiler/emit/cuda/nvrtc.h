@@ -1,7 +1,8 @@
 // NVRTC, opened at run time: CUDA C++ -> PTX and cubin, no toolkit headers and no driver.
 //
 // The functions are declared here as NVIDIA documents them, so that building platen needs no CUDA.
-// The library serialises compilations inside a process (worker.h starts several). Not thread-safe.
+// The library serialises compilations inside a process (emit.h starts several processes). Not
+// thread-safe.
 #pragma once
 
 #include "runtime/base/status.h"
@@ -35,8 +36,8 @@ private:
   std::shared_ptr<const Functions> functions_;
 };
 
-/// Where an NVRTC may be: `preferred` alone if not empty, else PLATEN_NVRTC, what was found when
-/// platen was configured, and the loader's path.
+/// Where an NVRTC may be: `preferred` alone if not empty, else PLATEN_NVRTC, Python packages, the
+/// toolkit, the loader's path.
 std::vector<std::string> nvrtcCandidates(const std::string &preferred = {});
 
 } // namespace platen::compiler

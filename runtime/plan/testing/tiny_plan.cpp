@@ -66,25 +66,26 @@ Status appendCode(PlanWriter &writer, const TinyPlanOptions &options, Manifest &
 }
 
 /// Places a buffer behind the last one.
-uint32_t addBuffer(Manifest &manifest, std::string name, Extent extent, uint64_t row_bytes) {
-  manifest.buffers.push_back({.name = std::move(name),
+uint32_t addBuffer(const Limits &limits, DeviceProgram &program, std::string name, Extent extent,
+                   uint64_t row_bytes) {
+  program.buffers.push_back({.name = std::move(name),
                               .extent = extent,
                               .row_bytes = row_bytes,
-                              .arena_offset = manifest.arena_bytes});
-  uint64_t bytes = extentLimit(manifest.limits, extent) * row_bytes + 64;
-  manifest.arena_bytes += (bytes + 63) / 64 * 64;
-  return static_cast<uint32_t>(manifest.buffers.size() - 1);
+                              .arena_offset = program.arena_bytes});
+  uint64_t bytes = extentLimit(limits, extent) * row_bytes + 64;
+  program.arena_bytes += (bytes + 63) / 64 * 64;
+  return static_cast<uint32_t>(program.buffers.size() - 1);
 }
 
-void addLaunches(Manifest &manifest) {
+void addLaunches(const Manifest &manifest, DeviceProgram &program) {
   constexpr uint64_t kRowBytes = TINY_WIDTH * 4;
-  uint32_t x = addBuffer(manifest, "x", Extent::kTokens, kRowBytes);
-  uint32_t hidden = addBuffer(manifest, "hidden", Extent::kRows, kRowBytes);
+  uint32_t x = addBuffer(manifest.limits, program, "x", Extent::kTokens, kRowBytes);
+  uint32_t hidden = addBuffer(manifest.limits, program, "hidden", Extent::kRows, kRowBytes);
   uint32_t logits =
-      addBuffer(manifest, "logits", Extent::kRows, uint64_t{manifest.model.vocabulary} * 4);
-  manifest.logits_buffer = logits;
-  manifest.hidden_buffer = static_cast<int32_t>(hidden);
-  manifest.kernels = {{"embed_i32__test_v1", 0},
+      addBuffer(manifest.limits, program, "logits", Extent::kRows, uint64_t{manifest.model.vocabulary} * 4);
+  program.logits_buffer = logits;
+  program.hidden_buffer = static_cast<int32_t>(hidden);
+  program.kernels = {{"embed_i32__test_v1", 0},
                       {"store_i32__test_v1", 0},
                       {"sum_i32__test_v1", 0},
                       {"head_f32__test_v1", 16}};
@@ -95,7 +96,7 @@ void addLaunches(Manifest &manifest) {
     return Variant{max_extent, kernel, units};
   };
   Units tokens{Extent::kTokens, 1, 1}, rows{Extent::kRows, 1, 1};
-  manifest.launches = {{"embed",
+  program.launches = {{"embed",
                         Extent::kTokens,
                         {variant(manifest.limits.step_tokens, 0, tokens)},
                         {table, buffer(x)}},
@@ -129,8 +130,6 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
                     .bos_token = options.bos_token,
                     .add_bos = options.add_bos,
                     .weight_format = "f32"};
-  manifest.caches = {
-      {.kv_heads = 1, .head_dim = TINY_WIDTH, .dtype = base::DType::kF32, .window = 0}};
   PLATEN_RETURN_IF_ERROR(appendWeights(writer, options, manifest));
   PLATEN_RETURN_IF_ERROR(appendCode(writer, options, manifest));
   if (!options.tokenizer_kind.empty()) {
@@ -140,7 +139,12 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
     PLATEN_RETURN_IF_ERROR(writer.endSection());
     manifest.tokenizer = {.kind = options.tokenizer_kind, .section = section};
   }
-  addLaunches(manifest);
+  DeviceProgram program;
+  program.device = kHostDevice;
+  program.caches = {
+      {.kv_heads = 1, .head_dim = TINY_WIDTH, .dtype = base::DType::kF32, .window = 0}};
+  addLaunches(manifest, program);
+  manifest.programs.push_back(std::move(program));
   return manifest;
 }
 
