@@ -35,7 +35,7 @@ enum class Extent : uint8_t { kOne = 0, kTokens = 1, kRows = 2 };
 ///   f4: s = amax / 2688; for every 16 k with maximum m: g = e4m3((m / 6) / s),
 ///       c = e2m1(x * (1 / (g * s))); acc = sum(c * g * wc * wg), k ascending, 64 at a time;
 ///       y = acc * (s * ws)
-/// where wc, wg, ws are the weight's codes, group scales and channel scales (packing.h).
+/// (an inverse that overflows is the largest number), where wc, wg, ws are the weight's codes, group scales and channel scales (packing.h).
 /// Numerics: fp32 sums, k ascending; q8/q4: exact integer sum a 32-group, then one fma a group with
 /// the product of both scales. How x is rounded and sums are grouped is a target's (host/specs.h,
 /// cuda/describe.h), and the same for every size of step.

@@ -73,9 +73,11 @@ inline constexpr std::array kCudaFamilies = {
     CudaFamily{"quantize_rows", "sm80", 8},
     CudaFamily{"select_rows", "sm80", 8},
     CudaFamily{"sample", "sm80", 8},
+    CudaFamily{"matmul", "sm89", 8, 9},
     CudaFamily{"matmul", "sm90a", 9, 0, true},
     CudaFamily{"matmul", "sm100f", 10, 0, true},
     CudaFamily{"matmul", "sm100f", 11, 0, true},
+    CudaFamily{"matmul", "sm120f", 12, 0, true},
 };
 
 /// The newest family of the operation that the architecture can run and that is older than `before`

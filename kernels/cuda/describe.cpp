@@ -73,6 +73,8 @@ void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k) {
   const uint64_t element = packing.element == Packing::Element::kF32  ? 0
                            : packing.element == Packing::Element::kQ8 ? 2
                            : packing.element == Packing::Element::kQ4 ? 3
+                           : packing.element == Packing::Element::kF8 ? 4
+                           : packing.element == Packing::Element::kF4 ? 5
                                                                       : 1;
   config.line("static constexpr int kElement = " + std::to_string(element) + ";");
   config.number("kBlockBytes", packing.blockBytes()).number("kCodeBytes", packing.codeBytes());

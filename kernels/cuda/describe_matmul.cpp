@@ -175,8 +175,12 @@ base::Result<Candidates> candidates(const MatmulSpec &spec, const Context &conte
     return base::unsupported("a matmul of k " + text(spec.k) + " and " + text(spec.columns()) +
                                  " columns is beyond what CUDA kernels index",
                              "matmul");
+  if (context.family.target == "sm89" || context.family.target == "sm120f")
+    return narrowMatmul(spec, context);
   if (context.family.target != "sm80")
     return stagedMatmul(spec, context);
+  if (spec.packing.isNarrowFloat())
+    return Candidates{};
   Candidates all;
   const uint64_t slices = slicesOf(spec.k).count, accumulators = matmulAccumulators(spec);
   for (uint64_t panels : {std::max<uint64_t>(1, 4 / slices), std::max<uint64_t>(1, 8 / slices)})

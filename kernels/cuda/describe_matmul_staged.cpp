@@ -11,18 +11,21 @@ namespace {
 
 std::string text(uint64_t value) { return std::to_string(value); }
 
-constexpr uint64_t kStepK = 64, kBarrierBytes = 32; // of matmul_stage.cuh
+constexpr uint64_t kBarrierBytes = 32; // of matmul_stage.cuh
 
 struct Tile {
   uint64_t tokens, warpgroups, stages; ///< warpgroups: that multiply (sm_90a)
   bool tensorMap;                      ///< tokens come rounded from the workspace
-  uint64_t registers = 0;              ///< of a multiplying thread (sm_90a); 0: the compiler's
+  uint64_t maxExtent = UINT64_MAX;
+  uint64_t registers = 0; ///< of a multiplying thread (sm_90a); 0: the compiler's
 };
-/// Streams, for decode, take tokens up to one tile; the last ones any number.
-constexpr Tile kHopper[] = {{8, 1, 12, false}, {16, 1, 12, false}, {32, 1, 12, false},
-                            {64, 1, 8, true},  {128, 2, 6, true},  {256, 2, 4, true, 232}};
-constexpr Tile kBlackwell[] = {{16, 0, 8, false}, {32, 0, 8, false}, {64, 0, 6, true},
-                               {128, 0, 6, true}, {128, 0, 4, true}, {256, 0, 4, true}};
+constexpr Tile kHopper[] = {{8, 1, 12, false, 8},   {16, 1, 12, false, 16},
+                            {32, 1, 12, false, 32}, {64, 1, 8, true},
+                            {128, 2, 6, true},      {256, 2, 4, true, UINT64_MAX, 232}};
+constexpr Tile kHopperF8[] = {
+    {8, 1, 12, true, 8}, {32, 1, 12, true, 32}, {64, 1, 8, true}, {128, 2, 6, true}};
+constexpr Tile kBlackwell[] = {{16, 0, 8, false, 16}, {32, 0, 8, false, 32}, {64, 0, 6, true},
+                               {128, 0, 6, true},     {128, 0, 4, true},     {256, 0, 4, true}};
 
 /// What a family's template makes of a tile.
 struct Shape {
@@ -48,15 +51,16 @@ CudaKernelInfo source(const MatmulSpec &spec, const Context &context, const Tile
                       const Shape &shape, bool hopper) {
   const std::string name = (tile.tensorMap ? "prefill" : "stream") + text(tile.tokens) + "x" +
                            text(shape.panels * 16) + "s" + text(tile.stages);
-  CudaKernelInfo info =
-      hopper
-          ? begin(context, name,
-                  {"matmul.cuh", "async.cuh", "wgmma.cuh", "matmul_stage.cuh", "matmul_hopper.cuh"})
-          : begin(context, name,
-                  {"matmul.cuh", "async.cuh", "tcgen05.cuh", "matmul_stage.cuh",
-                   "matmul_blackwell.cuh"});
-  ConfigPrinter config = matmulConfig(spec, 1, (spec.k + kStepK - 1) / kStepK * kStepK);
+  CudaKernelInfo info = hopper
+                            ? begin(context, name,
+                                    {"matmul.cuh", "async.cuh", "wgmma.cuh", "matmul_round.cuh",
+                                     "matmul_stage.cuh", "matmul_hopper.cuh"})
+                            : begin(context, name,
+                                    {"matmul.cuh", "async.cuh", "tcgen05.cuh", "matmul_round.cuh",
+                                     "matmul_stage.cuh", "matmul_blackwell.cuh"});
+  ConfigPrinter config = matmulConfig(spec, 1, (spec.k + 63) / 64 * 64);
   config.number("kTokens", tile.tokens)
+      .number("kWorkspaceRows", matmulWorkspace(spec, context.limits, tile.tokens).rows)
       .number("kStages", tile.stages)
       .flag("kTensorMap", tile.tensorMap);
   if (hopper) {
@@ -67,7 +71,10 @@ CudaKernelInfo source(const MatmulSpec &spec, const Context &context, const Tile
       config.print() + "using Kernel = platen::Matmul" + (hopper ? "Hopper" : "Blackwell") +
       "<Config>;\nstatic_assert(Kernel::kSharedBytes == " + text(shape.shared) +
       " && Kernel::kThreads == " + text(shape.threads) + ", \"the launch is the template's\");\n";
-  info.expectedSass = {hopper ? "HGMMA" : "UTCHMMA", "UBLKCP"};
+  info.expectedSass = {spec.packing.element == Packing::Element::kF8 ? "QGMMA"
+                       : hopper                                      ? "HGMMA"
+                                                                     : "UTCHMMA",
+                       "UBLKCP"};
   return info;
 }
 
@@ -81,30 +88,25 @@ CudaKernelInfo describe(const MatmulSpec &spec, const Context &context, const Ti
   main.gridY = {spec.extent, tile.tokens, 1};
   main.threads = static_cast<uint32_t>(shape.threads);
   main.dynamicSharedBytes = static_cast<uint32_t>(shape.shared);
+  info.maxExtent = tile.maxExtent;
   if (!tile.tensorMap) {
-    info.source += matmulEntry(spec, main.entry, main.threads, "run(step, o, nullptr)");
-    info.maxExtent = tile.tokens;
+    info.source += matmulEntry(spec, main.entry, main.threads, "run(step, o, nullptr, nullptr)");
     info.phases = {main};
     return info;
   }
-  CudaPhase convert;
-  convert.entry = info.name + "_convert";
-  convert.gridX = {spec.extent, tile.tokens, tile.tokens};
-  convert.threads = 128;
-  info.phases = {convert, main};
   const std::string parameters = ", void *workspace, const void *map";
-  info.source += matmulEntry(spec, convert.entry, convert.threads, "convert(step, o.x, workspace)",
-                             parameters) +
-                 matmulEntry(spec, main.entry, main.threads, "run(step, o, map)", parameters);
-  const uint64_t rows = (context.limits.stepExtent + tile.tokens - 1) / tile.tokens * tile.tokens;
-  const uint64_t pitch = (spec.k + kStepK - 1) / kStepK * kStepK;
-  info.workspaceBytes = rows * pitch * 2;
+  info.phases = {addRounding(info, spec, tile.tokens, parameters), main};
+  info.source +=
+      matmulEntry(spec, main.entry, main.threads, "run(step, o, workspace, map)", parameters);
+  const MatmulWorkspace workspace = matmulWorkspace(spec, context.limits, tile.tokens);
+  info.workspaceBytes = workspace.bytes;
+  // Bytes, so that one kind of map serves all kinds of codes.
   info.tensorMaps = {{CudaTensorMap::kWorkspace,
                       0,
-                      CudaTensorMap::Element::kBF16,
+                      CudaTensorMap::Element::kU8,
                       CudaTensorMap::Swizzle::k128,
-                      {{pitch, 2, static_cast<uint32_t>(kStepK)},
-                       {rows, pitch * 2, static_cast<uint32_t>(tile.tokens)}}}};
+                      {{workspace.pitch, 1, 128},
+                       {workspace.rows, workspace.pitch, static_cast<uint32_t>(tile.tokens)}}}};
   info.expectedSass.emplace_back("UTMALDG");
   return info;
 }
@@ -113,17 +115,21 @@ CudaKernelInfo describe(const MatmulSpec &spec, const Context &context, const Ti
 
 base::Result<Candidates> stagedMatmul(const MatmulSpec &spec, const Context &context) {
   Candidates all;
-  if (spec.packing.element != Packing::Element::kBF16)
+  const bool hopper = context.family.target == "sm90a",
+             f8 = spec.packing.element == Packing::Element::kF8;
+  if (spec.packing.element != Packing::Element::kBF16 && !(hopper && f8))
     return all;
-  const bool hopper = context.family.target == "sm90a";
   const uint64_t accumulators = matmulAccumulators(spec);
-  for (const Tile &tile :
-       hopper ? std::span<const Tile>(kHopper) : std::span<const Tile>(kBlackwell)) {
+  using Tiles = std::span<const Tile>;
+  for (const Tile &tile : f8 ? Tiles(kHopperF8) : hopper ? Tiles(kHopper) : Tiles(kBlackwell)) {
     const Shape shape =
         hopper ? hopperShape(tile, accumulators) : blackwellShape(tile, accumulators);
-    // Sums stay in registers (half a one for each token and accumulator) or in tensor memory.
-    const bool fits =
-        hopper ? accumulators * tile.tokens <= (tile.tensorMap ? 256U : 64U) : shape.columns <= 512;
+    // Sums stay in registers (half a one for each token and accumulator, of f8 twice, and streams
+    // need some besides) or in tensor memory.
+    const bool fits = hopper ? accumulators * tile.tokens <= (f8               ? 128U
+                                                              : tile.tensorMap ? 256U
+                                                                               : 64U)
+                             : shape.columns <= 512;
     if (fits && shape.shared <= context.architecture.sharedPerBlock)
       all.push_back(describe(spec, context, tile, shape, hopper));
   }

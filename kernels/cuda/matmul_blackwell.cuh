@@ -23,7 +23,8 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
   using S = MatmulStage<C, 8, kPanelStride>;
   using M = Matmul<C>;
   using typename S::Pipeline;
-  using S::kBlockPanels, S::kStepRows, S::kWordRows, S::kSteps, S::kXStage, S::kStage, S::shared;
+  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::shared;
+  static constexpr u32 kStepRows = 32, kWordRows = static_cast<u32>(ceilDiv(C::kK, 2));
   static constexpr u32 kThreads = C::kTensorMap ? 192 : 288;
   static constexpr u32 kBarriers = C::kStages * kStage;
   static constexpr u32 kSharedBytes = kBarriers + C::kStages * S::kBarrierBytes + 16;
@@ -119,7 +120,7 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
   }
 
   __device__ static void run(const PlatenCudaStep *step, const MatmulOperands<C> &o,
-                             const void *map) {
+                             const void *workspace, const void *map) {
     const i64 extent = C::extent(step), token = i64{blockIdx.y} * C::kTokens;
     if (token >= extent)
       return;

@@ -1,30 +1,25 @@
 // Matmul families fed by the copy engine (sm_90a, sm_100f): the pipeline of stages and its producers.
 //
-// A step is 32 word rows of a panel (64 k of bf16, 128 of e4m3) and 128 bytes of each token. A stage
-// holds one: tokens [kTokens][128 swizzled bytes], then panels, kPanelStride bytes apart.
+// A stage holds a step (matmul_round.cuh): tokens [kTokens][128 swizzled bytes], then panels,
+// kPanelStride bytes apart.
 //   panels  one warp, a lane a panel, bulk copies
-//   tokens  a box of a tensor map over the workspace, which convert() has filled; or, without
-//           kTensorMap, three warps take turns to load f32 tokens, round them and store the stage
+//   tokens  a box of a tensor map over the workspace, which round() has filled; or, without
+//           kTensorMap, three warps take turns to load f32 tokens, round them to bf16 and store them
 // Barriers of a stage: full, empty, and one that the family may use.
 //
-// C as Matmul, and kTokens, kStages, kTensorMap. Workspace (kTensorMap): bf16 [stepExtent rounded up
-// to kTokens][kPitch], zeros behind x.
+// C as MatmulRound, and kStages, kTensorMap.
 namespace platen {
 
-template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmul<C> {
+template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : MatmulRound<C> {
   using M = Matmul<C>;
+  using R = MatmulRound<C>;
+  using R::kStepK, R::kSteps, R::kPanelStep, R::kPanelCodes;
   static constexpr u32 kBlockPanels = kPanels_;
-  static constexpr u32 kStepRows = 32;                // word rows of a panel in a step
-  static constexpr u32 kStepK = 64;                   // elements
-  static constexpr u32 kPanelStep = kStepRows * 64;   // bytes of a panel in a step
-  static constexpr u32 kWordRows = static_cast<u32>(ceilDiv(C::kK, 2));
-  static constexpr u32 kSteps = static_cast<u32>(ceilDiv(C::kK, kStepK));
-  static constexpr u64 kPitch = u64{kSteps} * kStepK; // elements of a row of the workspace
   static constexpr u32 kCopies = M::kAccumulators * kBlockPanels; // panels in a stage
   static constexpr u32 kXStage = C::kTokens * 128;
   static constexpr u32 kStage = (kXStage + kCopies * kPanelStride + 1023) / 1024 * 1024;
   static constexpr u32 kBarrierBytes = 32; // of a stage
-  static_assert(C::kElement == kBF16, "bf16 weights");
+  static_assert(C::kElement == kBF16 || (C::kElement == kF8 && C::kTensorMap), "kinds of weights");
   static_assert(C::kSlices == 1, "one accumulator an element");
   static_assert(C::kTokens % 8 == 0 && C::kTokens <= 256, "columns of the instruction");
   static_assert(kBlockPanels <= kWarp, "a lane copies a panel");
@@ -57,7 +52,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
     const typename M::Place at = M::place(o, min(blockIdx.x * kBlockPanels + lane, M::kPanels - 1));
 #pragma unroll 1
     for (u32 i = 0; i < kSteps; ++i) {
-      const u32 bytes = min(kPanelStep, (kWordRows - i * kStepRows) * 64);
+      const u32 bytes = min(kPanelStep, kPanelCodes - i * kPanelStep);
       if (lane == 0) {
         pipe.waitEmpty(i);
         barrierExpect(pipe.full(i), kCopies * bytes + (C::kTensorMap ? kXStage : 0));
@@ -75,25 +70,6 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
     }
   }
 
-  /// Eight elements of a row of x as bf16, zeros beyond K.
-  __device__ static uint4 roundEight(const float *row, u32 k, bool exists) {
-    float v[8] = {};
-    if constexpr (C::kK % 4 == 0) {
-#pragma unroll
-      for (u32 i = 0; i < 8; i += 4) {
-        if (!exists || k + i >= C::kK)
-          continue;
-        const float4 four = *reinterpret_cast<const float4 *>(row + k + i);
-        v[i] = four.x, v[i + 1] = four.y, v[i + 2] = four.z, v[i + 3] = four.w;
-      }
-    } else if (exists) {
-#pragma unroll
-      for (u32 i = 0; i < 8; ++i)
-        v[i] = k + i < C::kK ? row[k + i] : 0;
-    }
-    return {packBf16(v[0], v[1]), packBf16(v[2], v[3]), packBf16(v[4], v[5]), packBf16(v[6], v[7])};
-  }
-
   /// Steps `first`, `first` + 3, … of x, from f32.
   __device__ static void convertSteps(const Pipeline &pipe, const float *x, u32 tokens, u32 first) {
     constexpr u32 kItems = C::kTokens * 8 / kWarp; // 16-byte chunks a lane
@@ -103,7 +79,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
 #pragma unroll
       for (u32 j = 0; j < kItems; ++j) {
         const u32 item = j * kWarp + laneId(), row = item / 8;
-        chunk[j] = roundEight(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
+        chunk[j] = R::roundBf16(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
       }
       pipe.waitEmpty(i);
 #pragma unroll
@@ -115,17 +91,6 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
       barrierArrive(pipe.full(i));
     }
   }
-
-  /// Row blockIdx.x of the workspace. Grid: x = kTokens * ceil(E / kTokens). Threads: 128.
-  __device__ static void convert(const PlatenCudaStep *step, const void *x, void *workspace) {
-    const i64 row = blockIdx.x, extent = C::extent(step);
-    if (row / C::kTokens * C::kTokens >= extent)
-      return;
-    uint4 *to = reinterpret_cast<uint4 *>(static_cast<u16 *>(workspace) + row * i64{kPitch});
-    for (u32 i = threadIdx.x; i < kPitch / 8; i += 128)
-      to[i] = roundEight(static_cast<const float *>(x) + row * C::kK, i * 8, row < extent);
-  }
-
 };
 
 } // namespace platen
