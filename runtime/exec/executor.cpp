@@ -15,6 +15,7 @@ namespace {
 
 using base::Result;
 using base::Status;
+using plan::Extents;
 
 // kernel_abi.h: activation buffers have 64 readable bytes behind their last row.
 constexpr uint64_t kArenaSlackBytes = 64;
@@ -32,30 +33,6 @@ struct PreparedLaunch {
   std::vector<PreparedVariant> variants; // never empty
   std::vector<void *> operands;          // operands[0] is the step
 };
-
-/// T, R and S of one step.
-struct Extents {
-  int64_t tokens, rows, sequences;
-  int64_t operator[](plan::Extent extent) const {
-    switch (extent) {
-    case plan::Extent::kOne:
-      return 1;
-    case plan::Extent::kTokens:
-      return tokens;
-    case plan::Extent::kRows:
-      return rows;
-    case plan::Extent::kSequences:
-      return sequences;
-    }
-    return 0;
-  }
-};
-
-int64_t countUnits(const plan::Units &units, const Extents &extents) {
-  int64_t per = units.per;
-  int64_t blocks = units.extent == plan::Extent::kOne ? 1 : (extents[units.extent] + per - 1) / per;
-  return blocks * static_cast<int64_t>(units.times);
-}
 
 const PreparedVariant &pick(const PreparedLaunch &launch, int64_t extent) {
   for (const PreparedVariant &variant : launch.variants) {
@@ -115,9 +92,8 @@ Status Executor::Impl::allocate(uint32_t page_count) {
   }
   if (cache_bytes != 0) {
     PLATEN_ASSIGN_OR_RETURN(
-        cache,
-        device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
-                                         std::to_string(route.caches.size()) + " layers"));
+        cache, device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
+                                                std::to_string(route.caches.size()) + " layers"));
   }
   PLATEN_ASSIGN_OR_RETURN(arena,
                           device.allocate(route.arena_bytes + kArenaSlackBytes, "activations"));
@@ -164,7 +140,7 @@ Status Executor::Impl::launchAll(const Extents &extents) {
     if (extent == 0)
       continue;
     const PreparedVariant &variant = pick(launch, extent);
-    int64_t units = countUnits(variant.units, extents);
+    int64_t units = variant.units.count(extents);
     uint64_t begin = profiling ? nowNs() : 0;
     Status status = device.launch(variant.kernel, launch.operands, units);
     if (profiling && status.isOk())

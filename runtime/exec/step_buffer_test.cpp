@@ -61,7 +61,7 @@ TEST(CheckInputs, SlidingWindowsNeedOnlyTheirPages) {
   manifest.limits = kLimits;
   manifest.model.vocabulary = 10;
   std::vector<plan::Cache> caches = {{.kv_heads = 1, .head_dim = 8, .window = 6},
-                     {.kv_heads = 1, .head_dim = 8, .window = 4}};
+                                     {.kv_heads = 1, .head_dim = 8, .window = 4}};
   // Tokens at 17 and 18: the wider window reads from position 12 (= 17 + 1 - 6), in page 3, to 18,
   // in page 4.
   std::vector<int32_t> tokens{1, 2}, positions{17, 18}, sequences{0, 0}, table{-1, -1, -1, 7, 0};
@@ -80,7 +80,8 @@ TEST(CheckInputs, SlidingWindowsNeedOnlyTheirPages) {
               testing::HasSubstr("page 0 of sequence 0 is -1"));
   caches.clear();
   table.assign(5, -1);
-  EXPECT_TRUE(checkInputs(inputs, manifest, caches, 0).isOk()) << "a plan without caches needs no pages";
+  EXPECT_TRUE(checkInputs(inputs, manifest, caches, 0).isOk())
+      << "a plan without caches needs no pages";
 }
 
 } // namespace

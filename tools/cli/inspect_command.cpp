@@ -68,6 +68,30 @@ std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &mani
   return byPacking;
 }
 
+/// "host", "cuda sm_80": programs for CUDA are told apart by their targets.
+std::string programName(const Manifest &manifest, const DeviceProgram &program) {
+  std::string name = program.device;
+  for (const plan::CodeTarget &target : manifest.targets)
+    if (&manifest.programs[target.program] == &program && program.device == plan::kCudaDevice)
+      name += " " + target.name;
+  return name;
+}
+
+/// How many of a CUDA program's kernels are proven how, and how many are of an older family.
+void printProofs(const Manifest &manifest, const DeviceProgram &program) {
+  size_t proofs[3] = {}, fallbacks = 0, all = 0;
+  for (const plan::Kernel &kernel : program.kernels)
+    if (kernel.cuda) {
+      ++all;
+      ++proofs[static_cast<int>(kernel.cuda->proof)];
+      fallbacks += kernel.cuda->is_fallback;
+    }
+  if (all != 0)
+    fmt::print("kernels     {}: {} measured, {} simulated, {} unverified; {} fall back on an older "
+               "family\n",
+               programName(manifest, program), proofs[2], proofs[1], proofs[0], fallbacks);
+}
+
 void printSummary(const Manifest &manifest) {
   fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n",
              manifest.producer, manifest.model_name, manifest.model.layers, manifest.model.hidden,
@@ -84,11 +108,13 @@ void printSummary(const Manifest &manifest) {
     fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name,
                section.bytes, section.offset, section.xxh3);
   for (const DeviceProgram &program : manifest.programs)
-    fmt::print("program     {}: {} launches of {} kernels, {:.1f} MB activations, {} bytes of KV cache "
-               "a token\n",
-               program.device, program.launches.size(), program.kernels.size(),
-               static_cast<double>(program.arena_bytes) / 1e6,
-               cacheBytesPerToken(manifest, program));
+    fmt::print(
+        "program     {}: {} launches of {} kernels, {:.1f} MB activations, {} bytes of KV cache "
+        "a token\n",
+        programName(manifest, program), program.launches.size(), program.kernels.size(),
+        static_cast<double>(program.arena_bytes) / 1e6, cacheBytesPerToken(manifest, program));
+  for (const DeviceProgram &program : manifest.programs)
+    printProofs(manifest, program);
   for (const plan::CodeTarget &target : manifest.targets)
     fmt::print("target      {}: {} kernels, needs {}\n", target.name, target.entry_offsets.size(),
                fmt::join(target.features, " "));
@@ -96,16 +122,56 @@ void printSummary(const Manifest &manifest) {
     fmt::print("weights     {:<22} {:>4} of {:>13} bytes\n", packing, use.first, use.second);
 }
 
-void printLaunches(const DeviceProgram &program) {
+const char *proofName(plan::Proof proof) {
+  constexpr const char *kNames[] = {"unverified", "simulated", "measured"};
+  return kNames[static_cast<int>(proof)];
+}
+
+void printKernel(const std::string &label, const plan::Kernel &kernel) {
+  fmt::print("              {:<7} {}", label, kernel.name);
+  if (kernel.cuda) {
+    const plan::CudaKernel &cuda = *kernel.cuda;
+    fmt::print("  [{}{}, {}", cuda.family, cuda.is_fallback ? " as fallback" : "",
+               proofName(cuda.proof));
+    if (cuda.predicted_ns != 0)
+      fmt::print(", {:.1f} us predicted", cuda.predicted_ns / 1e3);
+    if (cuda.measured_ns != 0)
+      fmt::print(", {:.1f} us measured", cuda.measured_ns / 1e3);
+    fmt::print("]");
+  }
+  fmt::print("\n");
+}
+
+void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
   for (const plan::Launch &launch : program.launches) {
-    fmt::print("launch      {}: {} over {}\n", program.device, launch.name,
+    fmt::print("launch      {}: {} over {}\n", programName(manifest, program), launch.name,
                extentName(launch.extent));
     for (const plan::Variant &variant : launch.variants) {
       std::string upTo =
           variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
-      fmt::print("              {:<7} {}\n", upTo, program.kernels[variant.kernel].name);
+      printKernel(upTo, program.kernels[variant.kernel]);
+      for (uint32_t alternative : variant.alternatives)
+        printKernel("  or", program.kernels[alternative]);
     }
   }
+}
+
+nlohmann::json toJson(const plan::Kernel &kernel) {
+  const plan::CudaKernel &cuda = *kernel.cuda;
+  nlohmann::json json{{"name", kernel.name},
+                      {"operation", cuda.operation},
+                      {"tile", cuda.tile},
+                      {"family", cuda.family},
+                      {"fallback", cuda.is_fallback},
+                      {"proof", proofName(cuda.proof)},
+                      {"workspace_bytes", kernel.scratch_bytes},
+                      {"phases", cuda.phases.size()},
+                      {"tensor_maps", cuda.tensor_maps.size()}};
+  if (cuda.predicted_ns != 0)
+    json["predicted_ns"] = cuda.predicted_ns;
+  if (cuda.measured_ns != 0)
+    json["measured_ns"] = cuda.measured_ns;
+  return json;
 }
 
 nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
@@ -124,8 +190,11 @@ nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
                               {"window", cache.window},
                               {"bytes_per_token", plan::pageBytes(manifest.limits, cache) /
                                                       manifest.limits.page_tokens}});
-  for (const plan::Kernel &kernel : program.kernels)
+  for (const plan::Kernel &kernel : program.kernels) {
     json["kernels"].push_back(kernel.name);
+    if (kernel.cuda)
+      json["cuda_kernels"].push_back(toJson(kernel));
+  }
   for (const plan::Launch &launch : program.launches)
     json["launches"].push_back(launch.name);
   return json;
@@ -183,7 +252,7 @@ void addInspectCommand(CLI::App &app, int &exitCode) {
     printSummary(manifest);
     if (arguments->launches)
       for (const DeviceProgram &program : manifest.programs)
-        printLaunches(program);
+        printLaunches(manifest, program);
   });
 }
 
