@@ -80,6 +80,15 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
 #pragma unroll
       for (u32 s = 0; s < kFragments; ++s)
         loadWords(a[w][s], panels + w * kPanelStride, s, bytes);
+#pragma unroll
+    for (u32 w = 0; w < M::kAccumulators; ++w) {
+#pragma unroll
+      for (u32 s = 0; s < kFragments * 4; ++s)
+        wgmmaPin(a[w][s / 4][s % 4]);
+#pragma unroll
+      for (u32 e = 0; e < C::kTokens / 2; ++e)
+        wgmmaPin(acc[w][e]);
+    }
     wgmmaFence();
 #pragma unroll
     for (u32 s = 0; s < kFragments; ++s)

@@ -65,7 +65,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
                    at.w[w] + u64{i} * kPanelStep, bytes, pipe.full(i));
       if constexpr (C::kTensorMap)
         if (lane == 0)
-          copyTensor(pipe.stage(i), map, static_cast<int>(i * kStepK), static_cast<int>(token),
+          copyTensor(pipe.stage(i), map, static_cast<int>(i * 128), static_cast<int>(token),
                      pipe.full(i));
     }
   }

@@ -10,6 +10,9 @@ template <u32 kN> struct Wgmma;
 __device__ __forceinline__ void wgmmaFence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
+/// Keeps what computes a register before the fence that follows.
+__device__ __forceinline__ void wgmmaPin(float &r) { asm volatile("" : "+f"(r)::"memory"); }
+__device__ __forceinline__ void wgmmaPin(u32 &r) { asm volatile("" : "+r"(r)::"memory"); }
 __device__ __forceinline__ void wgmmaCommit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
