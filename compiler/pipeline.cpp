@@ -1,11 +1,11 @@
 // The compile route, phase by phase. Read kPhases: each phase says what it takes and what it
 // leaves.
 #include "compiler/pipeline.h"
-#include "compiler/emit/host/emit.h"
 #include "compiler/fuse/fuse.h"
 #include "compiler/import/fold.h"
 #include "compiler/import/importer.h"
 #include "compiler/pack/pack.h"
+#include "compiler/programs.h"
 #include "compiler/select/select.h"
 #include "compiler/serve/serve.h"
 #include "compiler/tokenizer/tokenizer_section.h"
@@ -52,7 +52,6 @@ private:
   Status verifyAndDump(std::string_view phase, size_t index);
   void report(uint64_t done, uint64_t total) { progress_({phase_, done, total}); }
   bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
-  Result<std::vector<const kernels::HostTarget *>> targets() const;
   unsigned threads() const {
     return options_.threads != 0 ? options_.threads
                                  : std::max(1U, std::thread::hardware_concurrency());
@@ -68,7 +67,7 @@ private:
   ImportedModel model_;
   ServeInfo served_;
   PlanDraft draft_;
-  std::vector<std::pair<const kernels::HostTarget *, CodeBlob>> code_;
+  std::unique_ptr<Programs> programs_; ///< of the draft: who selects, emits and writes their code
   std::optional<plan::PlanWriter> writer_;
 };
 
@@ -104,6 +103,10 @@ constexpr Phase kPhases[] = {
 };
 
 Result<CompileReport> Compilation::run() {
+  PLATEN_ASSIGN_OR_RETURN(programs_, Programs::forTargets(options_.targets));
+  // What would fail after all the work is refused before it.
+  if (options_.stopAfter.empty() || options_.stopAfter == "emit")
+    PLATEN_RETURN_IF_ERROR(programs_->findTools());
   for (size_t index = 0; index < std::size(kPhases); ++index) {
     const Phase &phase = kPhases[index];
     if (cancelled())
@@ -161,7 +164,8 @@ Status Compilation::fuse() {
 Status Compilation::quantize() { return assignPackings(*model_.module, options_.weights); }
 
 Status Compilation::select() {
-  PLATEN_ASSIGN_OR_RETURN(draft_, selectKernels(*model_.module, {limits_}));
+  draft_.manifest.limits = limits_;
+  PLATEN_RETURN_IF_ERROR(programs_->select(*model_.module, draft_));
   draft_.manifest.producer = "platen " PLATEN_VERSION;
   draft_.manifest.model_name = options_.model.parent_path().filename().string();
   draft_.manifest.model.hidden = static_cast<uint32_t>(served_.hidden);
@@ -172,25 +176,19 @@ Status Compilation::select() {
   draft_.manifest.model.weight_format = blocks ? "mixed" : weightFormatName(options_.weights);
   report_.weightFormat = draft_.manifest.model.weight_format;
   PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
-  report_.launches = draft_.manifest.launches.size();
-  report_.kernels = draft_.kernels.size();
+  report_.launches = draft_.manifest.programs.front().launches.size();
+  for (const plan::DeviceProgram &program : draft_.manifest.programs)
+    report_.kernels += program.kernels.size();
   report_.weights = draft_.weights.size();
   return Status::ok();
 }
 
 Status Compilation::emit() {
-  PLATEN_ASSIGN_OR_RETURN(auto wanted, targets());
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    EmitOptions emitOptions;
-    emitOptions.threads = threads();
-    emitOptions.progress = [&](size_t done, size_t total) {
-      report(i * total + done, wanted.size() * total);
-    };
-    PLATEN_ASSIGN_OR_RETURN(CodeBlob blob,
-                            emitHostKernels(draft_.kernels, *wanted[i], emitOptions));
-    code_.emplace_back(wanted[i], std::move(blob));
-  }
-  return Status::ok();
+  ProgramEmitOptions emitOptions;
+  emitOptions.threads = threads();
+  emitOptions.progress = [&](size_t done, size_t total) { report(done, total); };
+  emitOptions.cancelled = [&] { return cancelled(); };
+  return programs_->emit(emitOptions);
 }
 
 Status Compilation::pack() {
@@ -207,22 +205,7 @@ Status Compilation::pack() {
 
 Status Compilation::write() {
   plan::Manifest &manifest = draft_.manifest;
-  for (auto &[target, blob] : code_) {
-    plan::CodeTarget code;
-    code.name = target->name;
-    code.features.assign(target->features.begin(), target->features.end());
-    PLATEN_ASSIGN_OR_RETURN(code.section,
-                            writer_->beginSection(plan::SectionKind::kCode, "code." + code.name));
-    PLATEN_RETURN_IF_ERROR(writer_->append(std::as_bytes(std::span(blob.bytes))));
-    PLATEN_RETURN_IF_ERROR(writer_->endSection());
-    for (const plan::Kernel &kernel : manifest.kernels) {
-      auto entry = blob.entries.find(kernel.name);
-      if (entry == blob.entries.end())
-        return base::internalError("no code was emitted for kernel " + kernel.name);
-      code.entry_offsets.push_back(entry->second);
-    }
-    manifest.targets.push_back(std::move(code));
-  }
+  PLATEN_RETURN_IF_ERROR(programs_->write(*writer_, manifest));
   std::filesystem::path tokenizer = options_.tokenizer;
   for (const char *name : {"tokenizer.model", "tokenizer.json"})
     if (tokenizer.empty() && std::filesystem::exists(options_.model.parent_path() / name))
@@ -274,25 +257,6 @@ Status Compilation::verifyAndDump(std::string_view phase, size_t index) {
     return base::ioError("cannot write the dump: " + error.message(), path);
   model_.module->print(stream, mlir::OpPrintingFlags().enableDebugInfo(false));
   return Status::ok();
-}
-
-Result<std::vector<const kernels::HostTarget *>> Compilation::targets() const {
-  std::vector<const kernels::HostTarget *> wanted;
-  std::string known;
-  for (const kernels::HostTarget &target : kernels::kHostTargets) {
-    known += (known.empty() ? "" : ", ") + std::string(target.name);
-    if (options_.targets.empty())
-      wanted.push_back(&target);
-  }
-  for (const std::string &name : options_.targets) {
-    auto found =
-        std::find_if(kernels::kHostTargets.begin(), kernels::kHostTargets.end(),
-                     [&](const kernels::HostTarget &target) { return target.name == name; });
-    if (found == kernels::kHostTargets.end())
-      return base::invalidArgument("target '" + name + "' is unknown; there are " + known);
-    wanted.push_back(&*found);
-  }
-  return wanted;
 }
 
 /// What would fail after all the work is refused before it.

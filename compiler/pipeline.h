@@ -23,7 +23,8 @@ struct CompileOptions {
   std::filesystem::path model;  ///< model.onnx
   std::filesystem::path output; ///< model.plan; written to a temporary file and renamed at the end
   WeightFormat weights = WeightFormat::kF32;
-  /// Code is generated for these, best first; names of kernels::kHostTargets. Empty: all.
+  /// Code is generated for these: names of kernels::kHostTargets, best first, or "host" for all of
+  /// them, and names of kernels::kCudaArchitectures. Empty: "host".
   std::vector<std::string> targets;
   /// tokenizer.model or tokenizer.json; empty: the one beside the model, if there is one.
   std::filesystem::path tokenizer;
@@ -55,7 +56,9 @@ struct CompileReport {
   std::string dialect;      ///< of the decoder, as serve recognised it
   std::string weightFormat; ///< as the manifest says: "mixed" where the graph brings integer blocks
                             ///< of its own
-  size_t launches = 0, kernels = 0, weights = 0;
+  size_t launches = 0; ///< of the first program
+  size_t kernels = 0;  ///< of all programs
+  size_t weights = 0;
   uint64_t planBytes = 0;
 };
 

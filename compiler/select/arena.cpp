@@ -10,22 +10,23 @@ namespace {
 
 constexpr uint64_t kPadding = 64; // kernels may read that far behind the last row
 
-uint64_t bytesOf(const plan::Manifest &manifest, const plan::Buffer &buffer) {
-  uint64_t bytes = plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes + kPadding;
+uint64_t bytesOf(const plan::Limits &limits, const plan::Buffer &buffer) {
+  uint64_t bytes = plan::extentLimit(limits, buffer.extent) * buffer.row_bytes + kPadding;
   return (bytes + plan::kDataAlignment - 1) / plan::kDataAlignment * plan::kDataAlignment;
 }
 
 } // namespace
 
-void planArena(plan::Manifest &manifest, const std::vector<Lifetime> &lifetimes) {
-  std::vector<plan::Buffer> &buffers = manifest.buffers;
+void planArena(const plan::Limits &limits, const std::vector<Lifetime> &lifetimes,
+               plan::DeviceProgram &program) {
+  std::vector<plan::Buffer> &buffers = program.buffers;
   std::vector<size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return bytesOf(manifest, buffers[a]) > bytesOf(manifest, buffers[b]);
+    return bytesOf(limits, buffers[a]) > bytesOf(limits, buffers[b]);
   });
   std::vector<size_t> placed;
-  manifest.arena_bytes = 0;
+  program.arena_bytes = 0;
   for (size_t index : order) {
     std::vector<size_t> rivals;
     for (size_t other : placed)
@@ -35,14 +36,14 @@ void planArena(plan::Manifest &manifest, const std::vector<Lifetime> &lifetimes)
     std::sort(rivals.begin(), rivals.end(), [&](size_t a, size_t b) {
       return buffers[a].arena_offset < buffers[b].arena_offset;
     });
-    uint64_t offset = 0, bytes = bytesOf(manifest, buffers[index]);
+    uint64_t offset = 0, bytes = bytesOf(limits, buffers[index]);
     for (size_t rival : rivals)
       if (offset + bytes > buffers[rival].arena_offset)
-        offset = std::max(offset, buffers[rival].arena_offset + bytesOf(manifest, buffers[rival]));
+        offset = std::max(offset, buffers[rival].arena_offset + bytesOf(limits, buffers[rival]));
       else
         break;
     buffers[index].arena_offset = offset;
-    manifest.arena_bytes = std::max(manifest.arena_bytes, offset + bytes);
+    program.arena_bytes = std::max(program.arena_bytes, offset + bytes);
     placed.push_back(index);
   }
 }

@@ -14,7 +14,8 @@ struct Lifetime {
 
 /// Sets arena_offset of every buffer and arena_bytes. Largest first, each at the lowest free place:
 /// at most a small factor above the peak of live bytes in practice. O(buffers²). `lifetimes` goes
-/// with manifest.buffers.
-void planArena(plan::Manifest &manifest, const std::vector<Lifetime> &lifetimes);
+/// with program.buffers.
+void planArena(const plan::Limits &limits, const std::vector<Lifetime> &lifetimes,
+               plan::DeviceProgram &program);
 
 } // namespace platen::compiler

@@ -2,7 +2,7 @@
 // out.
 #pragma once
 
-#include "kernels/host/specs.h"
+#include "kernels/packing.h"
 #include "ops/tensor.h"
 #include "runtime/plan/plan.h"
 
@@ -37,9 +37,10 @@ struct WeightRequest {
 };
 
 struct PlanDraft {
-  plan::Manifest manifest; ///< complete but for sections, weights' offsets and bytes, code targets
-  std::vector<WeightRequest> weights;           ///< manifest.weights[i] is made from weights[i]
-  std::vector<kernels::HostKernelSpec> kernels; ///< manifest.kernels[i] executes kernels[i]
+  /// Complete but for sections, weights' offsets and bytes, code targets.
+  plan::Manifest manifest;
+  /// manifest.weights[i] is made from weights[i]; all programs share them.
+  std::vector<WeightRequest> weights;
 };
 
 } // namespace platen::compiler

@@ -27,24 +27,27 @@ std::string describe(mlir::Operation &op) {
 
 } // namespace
 
-Result<PlanDraft> selectKernels(mlir::ModuleOp module, const SelectOptions &options) {
-  return Selector(module, options).run();
+Status selectProgram(mlir::ModuleOp module, KernelSource &source, PlanDraft &draft) {
+  return Selector(module, source, draft).run();
 }
 
-Result<PlanDraft> Selector::run() {
+Status Selector::run() {
   auto step = module_.lookupSymbol<mlir::func::FuncOp>("step");
   if (!step)
     return base::invalidArgument("the module has no func @step; graphs that are no decoders cannot "
                                  "be compiled to a plan yet");
-  draft_.manifest.limits = options_.limits;
+  program_.device = source_.device();
+  for (const WeightRequest &weight : draft_.weights)
+    weightIndex_.try_emplace(weight.key(), static_cast<uint32_t>(weightIndex_.size()));
   findPanelUsers(step);
   for (mlir::Operation &op : step.getBody().front()) {
     Status status = selectOp(op);
     if (!status.isOk())
       return status.at(nodeName(&op));
   }
-  planArena(draft_.manifest, lifetimes_);
-  return std::move(draft_);
+  planArena(draft_.manifest.limits, lifetimes_, program_);
+  draft_.manifest.programs.push_back(std::move(program_));
+  return Status::ok();
 }
 
 Status Selector::selectOp(mlir::Operation &op) {
@@ -61,7 +64,7 @@ Status Selector::selectOp(mlir::Operation &op) {
     return selectRowsGather(op);
   if (isOp(&op, "reshape"))
     return selectReshape(op);
-  return unsupported("there is no host kernel for " + describe(op) +
+  return unsupported("there is no kernel for " + describe(op) +
                      "; kernels exist for matmuls by weights, row-wise ops over [tokens, "
                      "features], paged attention, "
                      "embeddings and row selection");
@@ -98,7 +101,7 @@ Status Selector::selectEmbedding(ir::FusedOp fused) {
   const WeightRequest &request = draft_.weights[table];
   kernels::EmbedSpec spec{request.n, request.k, request.packing, scale};
   View y = addResult(fused.getResult(0), plan::Extent::kTokens, request.k);
-  return addLaunch(launchName(*fused, "embedding"), {{UINT64_MAX, spec}},
+  return addLaunch(launchName(*fused, "embedding"), spec,
                    {{plan::OperandKind::kWeight, table}, {plan::OperandKind::kBuffer, y.buffer}});
 }
 
@@ -109,7 +112,7 @@ Status Selector::selectRowsGather(mlir::Operation &op) {
   PLATEN_ASSIGN_OR_RETURN(View x, denseViewOf(op.getOperand(0)));
   View y = addResult(op.getResult(0), plan::Extent::kRows, x.columns);
   return addLaunch(
-      launchName(op, "select_rows"), {{UINT64_MAX, kernels::SelectRowsSpec{x.columns}}},
+      launchName(op, "select_rows"), kernels::SelectRowsSpec{x.columns},
       {{plan::OperandKind::kBuffer, x.buffer}, {plan::OperandKind::kBuffer, y.buffer}});
 }
 
@@ -128,18 +131,17 @@ Status Selector::selectReshape(mlir::Operation &op) {
 Status Selector::finish(mlir::func::ReturnOp returnOp) {
   if (returnOp.getNumOperands() == 0 || returnOp.getNumOperands() > 2)
     return unsupported("the step must return logits, or logits and hidden states");
-  plan::Manifest &manifest = draft_.manifest;
   PLATEN_ASSIGN_OR_RETURN(View logits, denseViewOf(returnOp.getOperand(0)));
-  manifest.logits_buffer = logits.buffer;
-  manifest.model.vocabulary = static_cast<uint32_t>(logits.columns);
-  manifest.hidden_buffer = -1;
-  lifetimes_[logits.buffer].last = manifest.launches.size();
+  program_.logits_buffer = logits.buffer;
+  draft_.manifest.model.vocabulary = static_cast<uint32_t>(logits.columns);
+  program_.hidden_buffer = -1;
+  lifetimes_[logits.buffer].last = program_.launches.size();
   if (returnOp.getNumOperands() == 2) {
     PLATEN_ASSIGN_OR_RETURN(View hidden, denseViewOf(returnOp.getOperand(1)));
     if (extentOf(hidden) != plan::Extent::kRows)
       return unsupported("hidden states must be returned for the selected rows");
-    manifest.hidden_buffer = static_cast<int32_t>(hidden.buffer);
-    lifetimes_[hidden.buffer].last = manifest.launches.size();
+    program_.hidden_buffer = static_cast<int32_t>(hidden.buffer);
+    lifetimes_[hidden.buffer].last = program_.launches.size();
   }
   if (extentOf(logits) != plan::Extent::kRows)
     return unsupported("logits must be computed for the selected rows");
@@ -147,13 +149,13 @@ Status Selector::finish(mlir::func::ReturnOp returnOp) {
 }
 
 uint32_t Selector::addBuffer(std::string name, plan::Extent extent, uint64_t rowBytes) {
-  draft_.manifest.buffers.push_back({std::move(name), extent, rowBytes, 0});
-  lifetimes_.push_back({draft_.manifest.launches.size(), draft_.manifest.launches.size()});
-  return static_cast<uint32_t>(draft_.manifest.buffers.size() - 1);
+  program_.buffers.push_back({std::move(name), extent, rowBytes, 0});
+  lifetimes_.push_back({program_.launches.size(), program_.launches.size()});
+  return static_cast<uint32_t>(program_.buffers.size() - 1);
 }
 
 View Selector::addResult(mlir::Value value, plan::Extent extent, uint64_t columns) {
-  View view{addBuffer("v" + std::to_string(draft_.manifest.buffers.size()), extent, columns * 4), 0,
+  View view{addBuffer("v" + std::to_string(program_.buffers.size()), extent, columns * 4), 0,
             columns};
   views_[value] = view;
   return view;
@@ -173,43 +175,22 @@ Result<View> Selector::denseViewOf(mlir::Value value) const {
   return view;
 }
 
-Result<uint32_t> Selector::kernelOf(const kernels::HostKernelSpec &spec,
-                                    kernels::HostKernelInfo &info) {
-  PLATEN_ASSIGN_OR_RETURN(info, kernels::describeHostKernel(spec));
-  auto [entry, isNew] =
-      kernelIndex_.try_emplace(info.key, static_cast<uint32_t>(draft_.kernels.size()));
-  if (isNew) {
-    draft_.kernels.push_back(spec);
-    draft_.manifest.kernels.push_back({info.name, info.scratchBytes});
-  }
-  return entry->second;
-}
-
-Status Selector::addLaunch(std::string name,
-                           const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
+Status Selector::addLaunch(std::string name, const kernels::KernelSpec &spec,
                            std::vector<plan::Operand> operands) {
-  plan::Launch launch;
-  launch.name = std::move(name);
-  for (const auto &[maxExtent, spec] : specs) {
-    kernels::HostKernelInfo info;
-    PLATEN_ASSIGN_OR_RETURN(uint32_t kernel, kernelOf(spec, info));
-    if (info.operands.size() != operands.size())
-      return base::internalError(info.name + " takes " + std::to_string(info.operands.size()) +
-                                 " operands, not " + std::to_string(operands.size()));
-    launch.extent = planExtent(info.extent);
-    launch.variants.push_back(
-        {maxExtent, kernel, {launch.extent, info.rowsPerUnit, info.unitsPerRows}});
-  }
+  PLATEN_ASSIGN_OR_RETURN(KernelChoice choice, source_.choose(spec, program_));
+  if (choice.operands != operands.size())
+    return base::internalError("a kernel takes " + std::to_string(choice.operands) +
+                               " operands, not " + std::to_string(operands.size()));
   for (const plan::Operand &operand : operands)
     if (operand.kind == plan::OperandKind::kBuffer)
-      lifetimes_[operand.index].last = draft_.manifest.launches.size();
-  launch.operands = std::move(operands);
-  draft_.manifest.launches.push_back(std::move(launch));
+      lifetimes_[operand.index].last = program_.launches.size();
+  program_.launches.push_back(
+      {std::move(name), choice.extent, std::move(choice.variants), std::move(operands)});
   return Status::ok();
 }
 
 std::string Selector::launchName(mlir::Operation &op, llvm::StringRef what) const {
-  std::string name = std::to_string(draft_.manifest.launches.size()) + "." + what.str();
+  std::string name = std::to_string(program_.launches.size()) + "." + what.str();
   if (auto node = op.getLoc()->findInstanceOf<mlir::NameLoc>())
     name += ":" + node.getName().str();
   return name;

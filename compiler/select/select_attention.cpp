@@ -83,7 +83,7 @@ Status Selector::selectAttention(ir::FusedOp fused) {
                                                          : finishSpec.epsilon);
   finishSpec.qScale = static_cast<float>(q.scale);
   finishSpec.interleaved = q.interleaved;
-  finishSpec.pageTokens = options_.limits.page_tokens;
+  finishSpec.pageTokens = draft_.manifest.limits.page_tokens;
   if (q.cos)
     finishSpec.ropeDim = 2 * static_cast<uint32_t>(
                                  mlir::cast<mlir::RankedTensorType>(q.cos.getType()).getShape()[1]);
@@ -119,15 +119,15 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   spec.pageTokens = finishSpec.pageTokens;
   spec.sinks = hasOperand(attention, 5);
 
-  auto cache = static_cast<uint32_t>(draft_.manifest.caches.size());
-  draft_.manifest.caches.push_back({spec.kvHeads, spec.headDim, spec.cacheDtype, spec.window});
+  auto cache = static_cast<uint32_t>(program_.caches.size());
+  program_.caches.push_back({spec.kvHeads, spec.headDim, spec.cacheDtype, spec.window});
   draft_.manifest.model.layers = cache + 1;
   uint64_t columns = uint64_t{spec.heads} * spec.headDim;
   uint32_t queries = addBuffer("queries", plan::Extent::kTokens, columns * 4);
   operands.push_back({plan::OperandKind::kBuffer, queries});
   operands.push_back({plan::OperandKind::kCache, cache});
   PLATEN_RETURN_IF_ERROR(
-      addLaunch(launchName(*fused, "qkv_finish"), {{UINT64_MAX, finishSpec}}, std::move(operands)));
+      addLaunch(launchName(*fused, "qkv_finish"), finishSpec, std::move(operands)));
 
   std::vector<plan::Operand> reads{{plan::OperandKind::kBuffer, queries},
                                    {plan::OperandKind::kCache, cache}};
@@ -137,7 +137,7 @@ Status Selector::selectAttention(ir::FusedOp fused) {
   }
   View y = addResult(fused.getResult(0), plan::Extent::kTokens, columns);
   reads.push_back({plan::OperandKind::kBuffer, y.buffer});
-  return addLaunch(launchName(*fused, "paged_attention"), {{UINT64_MAX, spec}}, std::move(reads));
+  return addLaunch(launchName(*fused, "paged_attention"), spec, std::move(reads));
 }
 
 } // namespace platen::compiler

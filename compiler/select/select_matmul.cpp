@@ -31,9 +31,9 @@ Result<plan::Operand> Selector::matmulInput(mlir::Value x, const kernels::Packin
   plan::Extent extent = extentOf(view);
   uint32_t panel = addBuffer("panel", extent, kernels::QuantizedRow{view.columns}.bytes());
   kernels::QuantizeRowsSpec spec{kernelExtent(extent), view.columns};
-  PLATEN_RETURN_IF_ERROR(addLaunch(
-      std::to_string(draft_.manifest.launches.size()) + ".quantize_rows", {{UINT64_MAX, spec}},
-      {{plan::OperandKind::kBuffer, view.buffer}, {plan::OperandKind::kBuffer, panel}}));
+  PLATEN_RETURN_IF_ERROR(
+      addLaunch(std::to_string(program_.launches.size()) + ".quantize_rows", spec,
+                {{plan::OperandKind::kBuffer, view.buffer}, {plan::OperandKind::kBuffer, panel}}));
   panels_[view.buffer] = panel;
   return plan::Operand{plan::OperandKind::kBuffer, panel};
 }
@@ -160,13 +160,8 @@ Status Selector::selectMatmul(mlir::Operation &op, llvm::ArrayRef<mlir::Operatio
   }
   operands.push_back(addMatmulResults(op, extent, spec.columns()));
 
-  std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> variants;
-  for (const kernels::MatmulVariant &variant : kernels::matmulVariants(spec.packing)) {
-    spec.rowsPerTile = variant.rowsPerTile;
-    variants.emplace_back(variant.maxExtent, spec);
-  }
   auto fused = mlir::dyn_cast<ir::FusedOp>(op);
-  return addLaunch(launchName(op, fused ? fused.getKind() : llvm::StringRef("matmul")), variants,
+  return addLaunch(launchName(op, fused ? fused.getKind() : llvm::StringRef("matmul")), spec,
                    std::move(operands));
 }
 

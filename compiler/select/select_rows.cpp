@@ -165,7 +165,7 @@ Status Selector::selectRows(ir::FusedOp fused) {
     panels_[quantized->buffer] = panel;
     operands.push_back({plan::OperandKind::kBuffer, panel});
   }
-  return addLaunch(launchName(*fused, "rows"), {{UINT64_MAX, spec}}, std::move(operands));
+  return addLaunch(launchName(*fused, "rows"), spec, std::move(operands));
 }
 
 } // namespace platen::compiler

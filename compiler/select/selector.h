@@ -3,7 +3,6 @@
 #pragma once
 
 #include "compiler/select/arena.h"
-#include "compiler/select/draft.h"
 #include "compiler/select/select.h"
 #include "ops/ir/dialect.h"
 
@@ -20,36 +19,12 @@ struct View {
   uint64_t column = 0, columns = 0;
 };
 
-/// What a kernel calls what the plan calls `extent`, and back. No host kernel counts sequences.
-constexpr kernels::Extent kernelExtent(plan::Extent extent) {
-  switch (extent) {
-  case plan::Extent::kTokens:
-    return kernels::Extent::kTokens;
-  case plan::Extent::kRows:
-    return kernels::Extent::kRows;
-  case plan::Extent::kOne:
-  case plan::Extent::kSequences:
-    break;
-  }
-  return kernels::Extent::kOne;
-}
-constexpr plan::Extent planExtent(kernels::Extent extent) {
-  switch (extent) {
-  case kernels::Extent::kTokens:
-    return plan::Extent::kTokens;
-  case kernels::Extent::kRows:
-    return plan::Extent::kRows;
-  case kernels::Extent::kOne:
-    break;
-  }
-  return plan::Extent::kOne;
-}
-
 class Selector {
 public:
-  Selector(mlir::ModuleOp module, const SelectOptions &options)
-      : module_(module), options_(options) {}
-  base::Result<PlanDraft> run();
+  Selector(mlir::ModuleOp module, KernelSource &source, PlanDraft &draft)
+      : module_(module), source_(source), draft_(draft) {}
+  /// Adds the program to the draft; on failure the draft is not to be used.
+  base::Status run();
 
 private:
   // --- select.cpp: dispatch, buffers, launches
@@ -64,18 +39,12 @@ private:
   base::Result<View> viewOf(mlir::Value value) const;
   /// The view as a buffer of its own; kernels that take dense operands need that.
   base::Result<View> denseViewOf(mlir::Value value) const;
-  plan::Extent extentOf(const View &view) const {
-    return draft_.manifest.buffers[view.buffer].extent;
-  }
+  plan::Extent extentOf(const View &view) const { return program_.buffers[view.buffer].extent; }
   uint64_t rowColumns(const View &view) const {
-    return draft_.manifest.buffers[view.buffer].row_bytes / 4;
+    return program_.buffers[view.buffer].row_bytes / 4;
   }
-  /// Adds a launch; `specs` are its variants, ascending, each for steps up to its extent.
-  base::Status addLaunch(std::string name,
-                         const std::vector<std::pair<uint64_t, kernels::HostKernelSpec>> &specs,
+  base::Status addLaunch(std::string name, const kernels::KernelSpec &spec,
                          std::vector<plan::Operand> operands);
-  base::Result<uint32_t> kernelOf(const kernels::HostKernelSpec &spec,
-                                  kernels::HostKernelInfo &info);
   std::string launchName(mlir::Operation &op, llvm::StringRef what) const;
 
   // --- select_weights.cpp
@@ -108,13 +77,14 @@ private:
   base::Status selectAttention(ir::FusedOp fused);
 
   mlir::ModuleOp module_;
-  SelectOptions options_;
-  PlanDraft draft_;
-  std::vector<Lifetime> lifetimes_; ///< of draft_.manifest.buffers
+  KernelSource &source_;
+  PlanDraft &draft_;
+  plan::DeviceProgram program_;
+  std::vector<Lifetime> lifetimes_; ///< of program_.buffers
   llvm::DenseMap<mlir::Value, View> views_;
   llvm::DenseMap<uint32_t, uint32_t> panels_; ///< buffer → its quantised panel
   llvm::DenseSet<mlir::Value> wantPanel_;     ///< values that integer matmuls read
-  llvm::StringMap<uint32_t> kernelIndex_, weightIndex_;
+  llvm::StringMap<uint32_t> weightIndex_;     ///< by key, of draft_.weights
 };
 
 } // namespace platen::compiler

@@ -2,6 +2,7 @@
 // for bit whatever the batch and the cuts. Cache bytes that no position owns are NaN, absent pages
 // are -1.
 #include "kernels/host/kernel_harness.h"
+#include "kernels/reference_harness.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -15,57 +16,6 @@ class AttentionOn : public testing::TestWithParam<int> {
 protected:
   const HostTarget &target() const { return executableTargets()[static_cast<size_t>(GetParam())]; }
 };
-
-/// Sequences with `lengths` cached positions, of which this step computes the last `fresh`; pages
-/// in shuffled order.
-struct Ragged {
-  Step step;
-  int64_t pages = 0;
-  Ragged(const std::vector<int32_t> &lengths, const std::vector<int32_t> &fresh) {
-    step.sequenceCount = static_cast<int64_t>(lengths.size());
-    int32_t longest = 0;
-    for (int32_t length : lengths)
-      longest = std::max(longest, length);
-    step.pageTableStride = (longest + 15) / 16 + 1;
-    for (int32_t length : lengths)
-      pages += (length + 15) / 16;
-    step.pageTable.assign(static_cast<size_t>(step.pageTableStride * step.sequenceCount), -1);
-    int64_t next = 0;
-    for (size_t s = 0; s < lengths.size(); ++s) {
-      for (int32_t page = 0; page * 16 < lengths[s];
-           ++page) // 7 is coprime to the page counts used here
-        entry(s, page) = static_cast<int32_t>(next++ * 7 % pages);
-      for (int32_t position = lengths[s] - fresh[s]; position < lengths[s]; ++position) {
-        step.positions.push_back(position);
-        step.sequences.push_back(static_cast<int32_t>(s));
-      }
-    }
-    step.tokens = static_cast<int64_t>(step.positions.size());
-  }
-  int32_t &entry(size_t sequence, int32_t page) {
-    return step.pageTable[sequence * static_cast<size_t>(step.pageTableStride) +
-                          static_cast<size_t>(page)];
-  }
-};
-
-struct Heads {
-  uint32_t heads, kvHeads, headDim;
-};
-
-/// Element of the cache: key (values = 0) or value (1) of `position`.
-size_t cacheIndex(const Heads &shape, int64_t page, uint32_t head, int values, int64_t slot,
-                  uint32_t d) {
-  const size_t base =
-      ((static_cast<size_t>(page) * shape.kvHeads + head) * 2 + static_cast<size_t>(values)) * 16 *
-      shape.headDim;
-  return base + (values == 0 ? d * 16 + static_cast<size_t>(slot)
-                             : static_cast<size_t>(slot) * shape.headDim + d);
-}
-
-BufferPtr nanCache(const Heads &shape, int64_t pages) {
-  return floats(std::vector<float>(
-      static_cast<size_t>(pages) * shape.kvHeads * 2 * 16 * shape.headDim, std::nanf("")));
-}
 
 TEST_P(AttentionOn, QkvFinishAgainstReference) {
   const std::vector<Heads> shapes = {{4, 1, 256}, {4, 2, 32}, {3, 3, 20}, {8, 4, 64}};
@@ -84,14 +34,7 @@ TEST_P(AttentionOn, QkvFinishAgainstReference) {
       const uint32_t hd = shape.headDim, all = shape.heads + 2 * shape.kvHeads;
       const std::vector<float> qkv = randomFloats(tokens * all * hd, 1), qw = randomFloats(hd, 2),
                                kw = randomFloats(hd, 3);
-      std::vector<float> cos, sin;
-      for (size_t i = 0; i < 64 * half; ++i) {
-        const double angle =
-            static_cast<double>(i / half) *
-            std::pow(100.0, -static_cast<double>(i % half) / static_cast<double>(half));
-        cos.push_back(static_cast<float>(std::cos(angle))),
-            sin.push_back(static_cast<float>(std::sin(angle)));
-      }
+      const auto [cos, sin] = ropeTables(64, half);
       std::vector<BufferPtr> operands;
       if (spec.separateInputs) {
         std::vector<float> parts[3];
@@ -117,33 +60,18 @@ TEST_P(AttentionOn, QkvFinishAgainstReference) {
       for (const BufferPtr &operand : operands)
         ASSERT_TRUE(operand->intact());
       size_t written = 0;
+      const std::vector<double> want = finishedQkv(spec, batch.step, qkv, qw, kw, cos, sin);
       for (size_t t = 0; t < tokens; ++t)
         for (uint32_t head = 0; head < all; ++head) {
           const bool isQ = head < shape.heads, isK = !isQ && head < shape.heads + shape.kvHeads;
-          std::vector<double> row(&qkv[(t * all + head) * hd], &qkv[(t * all + head) * hd] + hd);
-          const int32_t position = batch.step.positions[t];
-          if (spec.qNorm && (isQ || isK)) {
-            double sum = 0;
-            for (double x : row)
-              sum += x * x;
-            for (uint32_t d = 0; d < hd; ++d)
-              row[d] = row[d] / std::sqrt(sum / hd + double{spec.epsilon}) * (isQ ? qw : kw)[d];
-          }
-          for (size_t i = 0; i < half && (isQ || isK); ++i) {
-            const size_t ia = spec.interleaved ? 2 * i : i,
-                         ib = spec.interleaved ? 2 * i + 1 : i + half;
-            const double c = cos[static_cast<size_t>(position) * half + i],
-                         s = sin[static_cast<size_t>(position) * half + i];
-            const double a = row[ia], b = row[ib];
-            row[ia] = a * c - b * s, row[ib] = b * c + a * s;
-          }
+          const double *row = &want[(t * all + head) * hd];
           for (uint32_t d = 0; d < hd; ++d) {
             float got = 0;
             if (isQ) {
               got = q->as<float>()[(t * shape.heads + head) * hd + d];
-              row[d] *= double{spec.qScale};
             } else {
               const uint32_t kvHead = head - shape.heads - (isK ? 0 : shape.kvHeads);
+              const int32_t position = batch.step.positions[t];
               const int32_t page =
                   batch.entry(static_cast<size_t>(batch.step.sequences[t]), position / 16);
               got =
@@ -168,40 +96,6 @@ struct AttentionCase {
   float softcap;
   bool sinks;
 };
-
-/// Keys and values of every position, and a cache that holds them.
-struct Filled {
-  std::vector<std::vector<float>> keys, values; // by sequence: [position][kv head][d]
-  BufferPtr cache;
-};
-Filled fill(const Heads &shape, Ragged &batch, const std::vector<int32_t> &lengths, uint32_t window,
-            const std::vector<int32_t> &fresh) {
-  Filled filled;
-  filled.cache = nanCache(shape, batch.pages);
-  for (size_t s = 0; s < lengths.size(); ++s) {
-    const size_t row = size_t{shape.kvHeads} * shape.headDim;
-    filled.keys.push_back(
-        randomFloats(static_cast<size_t>(lengths[s]) * row, static_cast<uint32_t>(10 + s)));
-    filled.values.push_back(
-        randomFloats(static_cast<size_t>(lengths[s]) * row, static_cast<uint32_t>(20 + s)));
-    for (int32_t position = 0; position < lengths[s]; ++position)
-      for (uint32_t head = 0; head < shape.kvHeads; ++head)
-        for (uint32_t d = 0; d < shape.headDim; ++d) {
-          const size_t from = static_cast<size_t>(position) * row + head * shape.headDim + d;
-          const int64_t page = batch.entry(s, position / 16);
-          filled.cache->as<float>()[cacheIndex(shape, page, head, 0, position % 16, d)] =
-              filled.keys[s][from];
-          filled.cache->as<float>()[cacheIndex(shape, page, head, 1, position % 16, d)] =
-              filled.values[s][from];
-        }
-    // Pages wholly before every token's window are gone.
-    const int32_t first = lengths[s] - fresh[s];
-    for (int32_t page = 0;
-         window != 0 && (page + 1) * 16 <= first - static_cast<int32_t>(window) + 1; ++page)
-      batch.entry(s, page) = -1;
-  }
-  return filled;
-}
 
 TEST_P(AttentionOn, PagedAttentionAgainstReference) {
   const std::vector<AttentionCase> cases = {
@@ -239,42 +133,14 @@ TEST_P(AttentionOn, PagedAttentionAgainstReference) {
     const std::vector<float> result = runWith(spec, batch.step, q, 1);
     EXPECT_EQ(runWith(spec, batch.step, q, 7), result);
     EXPECT_EQ(runWith(blocked, batch.step, q, 3), result);
+    const Attended want =
+        attend(spec, batch.step, filled, q, sinks, [](float value) { return value; });
     for (size_t t = 0; t < tokens; ++t) {
-      const auto sequence = static_cast<size_t>(batch.step.sequences[t]);
-      const int32_t position = batch.step.positions[t];
-      const int32_t first =
-          one.window == 0 ? 0 : std::max(0, position - static_cast<int32_t>(one.window) + 1);
-      for (uint32_t head = 0; head < shape.heads; ++head) {
-        const size_t kvHead = head / (shape.heads / shape.kvHeads),
-                     row = size_t{shape.kvHeads} * shape.headDim;
-        std::vector<double> scores;
-        double largest = one.sinks ? double{sinks[head]} : -1e300;
-        for (int32_t p = first; p <= position; ++p) {
-          double dot = 0;
-          for (uint32_t d = 0; d < shape.headDim; ++d)
-            dot += double{q[t * width + head * shape.headDim + d]} *
-                   filled.keys[sequence][static_cast<size_t>(p) * row + kvHead * shape.headDim + d];
-          dot *= double{spec.scale};
-          if (one.softcap != 0)
-            dot = one.softcap * std::tanh(dot / one.softcap);
-          scores.push_back(dot), largest = std::max(largest, dot);
-        }
-        double sum = one.sinks ? std::exp(double{sinks[head]} - largest) : 0;
-        for (double &score : scores)
-          sum += score = std::exp(score - largest);
-        for (uint32_t d = 0; d < shape.headDim; ++d) {
-          double want = 0;
-          for (int32_t p = first; p <= position; ++p)
-            want +=
-                scores[static_cast<size_t>(p - first)] / sum *
-                filled.values[sequence][static_cast<size_t>(p) * row + kvHead * shape.headDim + d];
-          ASSERT_NEAR(result[t * width + head * shape.headDim + d], want, 5e-6)
-              << "token " << t << " head " << head << ' ' << d;
-        }
-      }
+      for (size_t i = t * width; i < (t + 1) * width; ++i)
+        ASSERT_NEAR(result[i], want.value[i], 5e-6) << "token " << t << " element " << i % width;
       // The token alone, as a decode step would run it.
       Step single = batch.step;
-      single.tokens = 1, single.positions = {position},
+      single.tokens = 1, single.positions = {batch.step.positions[t]},
       single.sequences = {batch.step.sequences[t]};
       const auto at = static_cast<std::ptrdiff_t>(t * width),
                  after = static_cast<std::ptrdiff_t>((t + 1) * width);

@@ -2,6 +2,7 @@
 // can run: against a double reference over the same dequantised weights, with a rigorous rounding
 // bound, and bit for bit against themselves.
 #include "kernels/host/kernel_harness.h"
+#include "kernels/reference_harness.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -17,51 +18,6 @@ std::vector<Packing> matmulPackings() {
     if (row.op == "matmul")
       packings.push_back(*parsePacking(row.packing));
   return packings;
-}
-
-struct Exact {
-  double value;     // the sum
-  double magnitude; // the sum of absolute values, for the bound
-};
-
-/// Row `t` of x times channel `n` of the weight, in double, from the numbers the kernel sees.
-Exact dot(const RandomWeight &w, const Buffer &x, uint64_t t, uint64_t n, bool roundX) {
-  Exact sum{0, 0};
-  if (!w.packing.isQuantized()) {
-    for (uint64_t k = 0; k < w.k; ++k) {
-      float value = x.as<float>()[t * w.k + k];
-      if (roundX)
-        value = base::bf16ToFloat(base::floatToBf16(value));
-      const double term = double{value} * w.values[n * w.k + k];
-      sum.value += term, sum.magnitude += std::abs(term);
-    }
-    return sum;
-  }
-  const QuantizedRow layout{w.k};
-  const uint8_t *row = x.data() + t * layout.bytes();
-  for (uint64_t group = 0; group < layout.groups(); ++group) {
-    int64_t integer = 0;
-    for (uint64_t k = group * kGroup; k < (group + 1) * kGroup; ++k)
-      integer += int64_t{w.codes[n * w.k + k]} * static_cast<int8_t>(row[k]);
-    float scale = 0;
-    std::memcpy(&scale, row + layout.scalesOffset() + group * 4, 4);
-    const double term =
-        static_cast<double>(integer) * scale * w.scales[n * layout.groups() + group];
-    sum.value += term, sum.magnitude += std::abs(term);
-  }
-  return sum;
-}
-
-BufferPtr randomX(const Packing &packing, uint64_t rows, uint64_t k, uint32_t seed) {
-  return packing.isQuantized() ? randomPanel(rows, k, seed) : floats(randomFloats(rows * k, seed));
-}
-
-/// First `rows` rows of x in a buffer of their own, so that reading further faults.
-BufferPtr firstRows(const BufferPtr &x, const Packing &packing, uint64_t rows, uint64_t k) {
-  const size_t bytes = rows * (packing.isQuantized() ? QuantizedRow{k}.bytes() : k * 4);
-  auto part = std::make_shared<Buffer>(bytes);
-  std::memcpy(part->data(), x->data(), bytes);
-  return part;
 }
 
 Step stepOf(int64_t tokens) {

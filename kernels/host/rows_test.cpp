@@ -1,5 +1,6 @@
 // Row-wise kernels and embeddings against double references; quantised panels code by code.
 #include "kernels/host/kernel_harness.h"
+#include "kernels/reference_harness.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -16,32 +17,6 @@ Step tokensStep(int64_t tokens) {
 }
 
 BufferPtr output(uint64_t elements) { return std::make_shared<Buffer>(elements * 4); }
-
-/// Checks a panel against the rows it was made of: nearest code to x * 127 / amax, ties to even,
-/// exact sums.
-void expectQuantized(const Buffer &panel, const std::vector<float> &x, uint64_t rows, uint64_t k) {
-  const QuantizedRow layout{k};
-  for (uint64_t row = 0; row < rows; ++row) {
-    const uint8_t *bytes = panel.data() + row * layout.bytes();
-    for (uint64_t group = 0; group < layout.groups(); ++group) {
-      float largest = 0, scale = 0;
-      for (uint64_t i = 0; i < kGroup; ++i)
-        largest = std::max(largest, std::abs(x[row * k + group * kGroup + i]));
-      std::memcpy(&scale, bytes + layout.scalesOffset() + group * 4, 4);
-      ASSERT_EQ(scale, largest / 127.0F);
-      const float inverse = largest > 0 ? 127.0F / largest : 0;
-      int32_t sum = 0, stored = 0;
-      for (uint64_t i = 0; i < kGroup; ++i) {
-        const auto code = static_cast<int8_t>(bytes[group * kGroup + i]);
-        ASSERT_EQ(code, static_cast<int>(std::nearbyint(x[row * k + group * kGroup + i] * inverse)))
-            << row << ' ' << i;
-        sum += code;
-      }
-      std::memcpy(&stored, bytes + layout.sumsOffset() + group * 4, 4);
-      ASSERT_EQ(stored, sum);
-    }
-  }
-}
 
 class OnTarget : public testing::TestWithParam<int> {
 protected:
@@ -64,16 +39,6 @@ TEST_P(OnTarget, QuantizeRows) {
     EXPECT_TRUE(operands[0]->intact() && panel->intact());
     expectQuantized(*panel, x, rows, k);
   }
-}
-
-std::vector<double> normRow(const float *x, const std::vector<float> &w, double epsilon) {
-  double sum = 0;
-  for (size_t c = 0; c < w.size(); ++c)
-    sum += double{x[c]} * x[c];
-  std::vector<double> y;
-  for (size_t c = 0; c < w.size(); ++c)
-    y.push_back(x[c] / std::sqrt(sum / static_cast<double>(w.size()) + epsilon) * w[c]);
-  return y;
 }
 
 TEST_P(OnTarget, UsualNormPrograms) {

@@ -52,7 +52,7 @@ public:
   virtual ~Program() = default;
   /// The chosen target's name, e.g. "x86-64-avx2".
   virtual std::string_view target() const = 0;
-  /// The kernel of that index in the plan. Requires index < number of kernels.
+  /// The kernel of that index in the target's program. Requires index < number of kernels.
   virtual Kernel kernel(uint32_t index) const = 0;
 };
 
@@ -69,9 +69,12 @@ public:
   /// Makes the plan's weights section usable by kernels: in place where the device can read the
   /// mapping, otherwise as a copy. `at(weight.offset)` is a weight's address.
   virtual base::Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) = 0;
-  /// Loads the first target of the plan that this device can run. Errors: kUnsupported naming, for
-  /// each target, what the device lacks.
-  virtual base::Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan) = 0;
+  /// Index of the first target of the plan that this device can run. Errors: kUnsupported naming,
+  /// for each target, what the device lacks.
+  virtual base::Result<uint32_t> chooseTarget(const plan::Plan &plan) const = 0;
+  /// Loads a target that chooseTarget() gave for this plan.
+  virtual base::Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan,
+                                                          uint32_t target) = 0;
 
   /// Copies host bytes to `memory` at `offset`; `bytes` may be reused when the call returns.
   virtual base::Status upload(Memory &memory, uint64_t offset,

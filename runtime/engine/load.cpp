@@ -145,15 +145,16 @@ Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &
   const plan::Manifest &manifest = plan->manifest();
   EngineParts parts;
   PLATEN_ASSIGN_OR_RETURN(parts.limits, chooseLimits(manifest.limits, options));
+  device::HostOptions host;
+  host.threads = options.threads;
+  PLATEN_ASSIGN_OR_RETURN(auto device, device::HostDevice::create(host));
+  PLATEN_ASSIGN_OR_RETURN(uint32_t target, device->chooseTarget(*plan));
   uint64_t page_bytes = 0;
-  for (const plan::Cache &cache : manifest.caches)
+  for (const plan::Cache &cache : manifest.programs[manifest.targets[target].program].caches)
     page_bytes += plan::pageBytes(manifest.limits, cache);
   PLATEN_ASSIGN_OR_RETURN(parts.limits.total_pages, choosePages(parts.limits, page_bytes, options));
   PLATEN_RETURN_IF_ERROR(schedule::validate(parts.limits));
   PLATEN_ASSIGN_OR_RETURN(parts.text, openTokenizer(plan));
-  device::HostOptions host;
-  host.threads = options.threads;
-  PLATEN_ASSIGN_OR_RETURN(auto device, device::HostDevice::create(host));
   exec::ExecutorOptions executor_options;
   executor_options.pages = static_cast<uint32_t>(parts.limits.total_pages);
   PLATEN_ASSIGN_OR_RETURN(auto executor, exec::Executor::create(*plan, *device, executor_options));

@@ -137,7 +137,7 @@ TEST_F(LoadTest, KvMemoryByDefaultHoldsAWholeContext) {
   plan.limits.page_tokens = 4096;
   auto manifest = plan::testing::buildTinyPlan(*writer, plan);
   ASSERT_TRUE(manifest.isOk());
-  manifest->caches[0].kv_heads = 4; // 2 GiB of keys and values, never touched
+  manifest->programs[0].caches[0].kv_heads = 4; // 2 GiB of keys and values, never touched
   ASSERT_TRUE(writer->finish(std::move(*manifest)).isOk());
   auto engine = Engine::load(path_.string());
   ASSERT_TRUE(engine.isOk()) << engine.status().toString();

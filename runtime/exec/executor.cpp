@@ -15,6 +15,7 @@ namespace {
 
 using base::Result;
 using base::Status;
+using plan::Extents;
 
 // kernel_abi.h: activation buffers have 64 readable bytes behind their last row.
 constexpr uint64_t kArenaSlackBytes = 64;
@@ -33,30 +34,6 @@ struct PreparedLaunch {
   std::vector<void *> operands;          // operands[0] is the step
 };
 
-/// T, R and S of one step.
-struct Extents {
-  int64_t tokens, rows, sequences;
-  int64_t operator[](plan::Extent extent) const {
-    switch (extent) {
-    case plan::Extent::kOne:
-      return 1;
-    case plan::Extent::kTokens:
-      return tokens;
-    case plan::Extent::kRows:
-      return rows;
-    case plan::Extent::kSequences:
-      return sequences;
-    }
-    return 0;
-  }
-};
-
-int64_t countUnits(const plan::Units &units, const Extents &extents) {
-  int64_t per = units.per;
-  int64_t blocks = units.extent == plan::Extent::kOne ? 1 : (extents[units.extent] + per - 1) / per;
-  return blocks * static_cast<int64_t>(units.times);
-}
-
 const PreparedVariant &pick(const PreparedLaunch &launch, int64_t extent) {
   for (const PreparedVariant &variant : launch.variants) {
     if (extent <= variant.max_extent)
@@ -74,8 +51,9 @@ uint64_t nowNs() {
 } // namespace
 
 struct Executor::Impl {
-  Impl(const plan::Plan &the_plan, device::Device &the_device)
-      : plan(the_plan), manifest(the_plan.manifest()), device(the_device) {}
+  Impl(const plan::Plan &the_plan, device::Device &the_device, uint32_t program_index)
+      : plan(the_plan), manifest(the_plan.manifest()), route(manifest.programs[program_index]),
+        device(the_device) {}
 
   Status allocate(uint32_t page_count);
   void prepareLaunches();
@@ -85,6 +63,7 @@ struct Executor::Impl {
 
   const plan::Plan &plan;
   const plan::Manifest &manifest;
+  const plan::DeviceProgram &route; // how this device executes the plan
   device::Device &device;
   std::unique_ptr<device::Program> program;
   std::unique_ptr<device::Memory> weights;
@@ -102,7 +81,7 @@ struct Executor::Impl {
 
 Status Executor::Impl::allocate(uint32_t page_count) {
   pages = page_count;
-  for (const plan::Cache &layer : manifest.caches) {
+  for (const plan::Cache &layer : route.caches) {
     PLATEN_ASSIGN_OR_RETURN(uint64_t region,
                             base::checkedMul<uint64_t>(plan::pageBytes(manifest.limits, layer),
                                                        pages, "KV cache bytes"));
@@ -113,12 +92,11 @@ Status Executor::Impl::allocate(uint32_t page_count) {
   }
   if (cache_bytes != 0) {
     PLATEN_ASSIGN_OR_RETURN(
-        cache,
-        device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
-                                         std::to_string(manifest.caches.size()) + " layers"));
+        cache, device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
+                                                std::to_string(route.caches.size()) + " layers"));
   }
   PLATEN_ASSIGN_OR_RETURN(arena,
-                          device.allocate(manifest.arena_bytes + kArenaSlackBytes, "activations"));
+                          device.allocate(route.arena_bytes + kArenaSlackBytes, "activations"));
   PLATEN_ASSIGN_OR_RETURN(step_memory,
                           device.allocate(StepBuffer::maxBytes(manifest.limits), "step inputs"));
   step = std::make_unique<StepBuffer>(manifest.limits, step_memory->address());
@@ -128,7 +106,7 @@ Status Executor::Impl::allocate(uint32_t page_count) {
 void *Executor::Impl::address(const plan::Operand &operand) const {
   switch (operand.kind) {
   case plan::OperandKind::kBuffer:
-    return arena->at(manifest.buffers[operand.index].arena_offset);
+    return arena->at(route.buffers[operand.index].arena_offset);
   case plan::OperandKind::kWeight:
     return weights->at(manifest.weights[operand.index].offset);
   case plan::OperandKind::kCache:
@@ -138,7 +116,7 @@ void *Executor::Impl::address(const plan::Operand &operand) const {
 }
 
 void Executor::Impl::prepareLaunches() {
-  for (const plan::Launch &launch : manifest.launches) {
+  for (const plan::Launch &launch : route.launches) {
     PreparedLaunch prepared{
         .extent = launch.extent, .variants = {}, .operands = {step_memory->address()}};
     for (const plan::Operand &operand : launch.operands)
@@ -151,7 +129,7 @@ void Executor::Impl::prepareLaunches() {
                                    .kernel_index = variant.kernel});
     launches.push_back(std::move(prepared));
     profile.push_back(
-        {.launch = launch.name, .kernel = manifest.kernels[launch.variants.back().kernel].name});
+        {.launch = launch.name, .kernel = route.kernels[launch.variants.back().kernel].name});
   }
 }
 
@@ -162,15 +140,15 @@ Status Executor::Impl::launchAll(const Extents &extents) {
     if (extent == 0)
       continue;
     const PreparedVariant &variant = pick(launch, extent);
-    int64_t units = countUnits(variant.units, extents);
+    int64_t units = variant.units.count(extents);
     uint64_t begin = profiling ? nowNs() : 0;
     Status status = device.launch(variant.kernel, launch.operands, units);
     if (profiling && status.isOk())
       status = device.synchronize();
     if (!status.isOk())
-      return status.at("launch '" + manifest.launches[i].name + "'");
+      return status.at("launch '" + route.launches[i].name + "'");
     if (profiling) {
-      profile[i].kernel = manifest.kernels[variant.kernel_index].name;
+      profile[i].kernel = route.kernels[variant.kernel_index].name;
       profile[i].calls += 1;
       profile[i].total_ns += nowNs() - begin;
     }
@@ -179,7 +157,7 @@ Status Executor::Impl::launchAll(const Extents &extents) {
 }
 
 Result<std::span<const float>> Executor::Impl::readRows(uint32_t buffer, int64_t rows) {
-  const plan::Buffer &rows_of = manifest.buffers[buffer];
+  const plan::Buffer &rows_of = route.buffers[buffer];
   PLATEN_ASSIGN_OR_RETURN(auto bytes, device.read(*arena, rows_of.arena_offset,
                                                   rows_of.row_bytes * static_cast<uint64_t>(rows)));
   return std::span<const float>(reinterpret_cast<const float *>(bytes.data()),
@@ -192,12 +170,13 @@ Executor::~Executor() = default;
 Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, device::Device &device,
                                                    const ExecutorOptions &options) {
   constexpr uint32_t kMaxPages = std::numeric_limits<int32_t>::max(); // page tables hold int32
-  if (!plan.manifest().caches.empty() && (options.pages == 0 || options.pages > kMaxPages))
+  PLATEN_ASSIGN_OR_RETURN(uint32_t target, device.chooseTarget(plan));
+  auto impl = std::make_unique<Impl>(plan, device, plan.manifest().targets[target].program);
+  if (!impl->route.caches.empty() && (options.pages == 0 || options.pages > kMaxPages))
     return base::invalidArgument(
         std::to_string(options.pages) +
         " KV pages were asked for; at least 1 and fewer than 2^31 are needed");
-  auto impl = std::make_unique<Impl>(plan, device);
-  PLATEN_ASSIGN_OR_RETURN(impl->program, device.loadCode(plan));
+  PLATEN_ASSIGN_OR_RETURN(impl->program, device.loadCode(plan, target));
   PLATEN_ASSIGN_OR_RETURN(impl->weights, device.placeWeights(plan));
   PLATEN_RETURN_IF_ERROR(impl->allocate(options.pages));
   impl->prepareLaunches();
@@ -206,24 +185,24 @@ Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, devic
 
 Result<StepOutputs> Executor::run(const StepInputs &inputs) {
   Impl &self = *impl_;
-  PLATEN_RETURN_IF_ERROR(checkInputs(inputs, self.manifest, self.pages));
+  PLATEN_RETURN_IF_ERROR(checkInputs(inputs, self.manifest, self.route.caches, self.pages));
   Extents extents{.tokens = static_cast<int64_t>(inputs.token_ids.size()),
                   .rows = static_cast<int64_t>(inputs.row_tokens.size()),
                   .sequences = inputs.sequences};
   PLATEN_RETURN_IF_ERROR(self.device.upload(*self.step_memory, 0, self.step->fill(inputs)));
   PLATEN_RETURN_IF_ERROR(self.launchAll(extents));
   StepOutputs outputs;
-  PLATEN_ASSIGN_OR_RETURN(outputs.logits, self.readRows(self.manifest.logits_buffer, extents.rows));
-  if (self.manifest.hidden_buffer >= 0) {
+  PLATEN_ASSIGN_OR_RETURN(outputs.logits, self.readRows(self.route.logits_buffer, extents.rows));
+  if (self.route.hidden_buffer >= 0) {
     PLATEN_ASSIGN_OR_RETURN(
         outputs.hidden,
-        self.readRows(static_cast<uint32_t>(self.manifest.hidden_buffer), extents.rows));
+        self.readRows(static_cast<uint32_t>(self.route.hidden_buffer), extents.rows));
   }
   return outputs;
 }
 
 uint32_t Executor::pages() const { return impl_->pages; }
-uint64_t Executor::arenaBytes() const { return impl_->manifest.arena_bytes; }
+uint64_t Executor::arenaBytes() const { return impl_->route.arena_bytes; }
 uint64_t Executor::cacheBytes() const { return impl_->cache_bytes; }
 std::string_view Executor::target() const { return impl_->program->target(); }
 

@@ -72,23 +72,24 @@ Status checkOrder(const StepInputs &inputs) {
 }
 
 /// The first position that any layer reads for a token at `position`.
-int64_t firstRead(const plan::Manifest &manifest, int64_t position) {
+int64_t firstRead(std::span<const plan::Cache> caches, int64_t position) {
   int64_t first = position;
-  for (const plan::Cache &cache : manifest.caches)
+  for (const plan::Cache &cache : caches)
     first =
         std::min(first, cache.window == 0 ? 0 : std::max<int64_t>(0, position + 1 - cache.window));
   return first;
 }
 
 /// Every page that the tokens read or write is there.
-Status checkPages(const StepInputs &inputs, const plan::Manifest &manifest, uint32_t pages) {
-  if (manifest.caches.empty())
+Status checkPages(const StepInputs &inputs, const plan::Limits &limits,
+                  std::span<const plan::Cache> caches, uint32_t pages) {
+  if (caches.empty())
     return Status::ok();
-  auto page_tokens = static_cast<int64_t>(manifest.limits.page_tokens);
+  auto page_tokens = static_cast<int64_t>(limits.page_tokens);
   size_t count = inputs.token_ids.size();
   for (size_t t = 0; t < count;) {
     int32_t sequence = inputs.sequence_of_token[t];
-    int64_t first = firstRead(manifest, inputs.positions[t]) / page_tokens;
+    int64_t first = firstRead(caches, inputs.positions[t]) / page_tokens;
     while (t + 1 < count && inputs.sequence_of_token[t + 1] == sequence)
       ++t;
     int64_t last = inputs.positions[t++] / page_tokens;
@@ -109,7 +110,8 @@ Status checkPages(const StepInputs &inputs, const plan::Manifest &manifest, uint
 
 } // namespace
 
-Status checkInputs(const StepInputs &inputs, const plan::Manifest &manifest, uint32_t pages) {
+Status checkInputs(const StepInputs &inputs, const plan::Manifest &manifest,
+                   std::span<const plan::Cache> caches, uint32_t pages) {
   PLATEN_RETURN_IF_ERROR(checkSizes(inputs, manifest.limits));
   PLATEN_RETURN_IF_ERROR(checkValues("token_ids", inputs.token_ids, manifest.model.vocabulary));
   PLATEN_RETURN_IF_ERROR(
@@ -119,7 +121,7 @@ Status checkInputs(const StepInputs &inputs, const plan::Manifest &manifest, uin
   PLATEN_RETURN_IF_ERROR(
       checkValues("row_tokens", inputs.row_tokens, static_cast<int64_t>(inputs.token_ids.size())));
   PLATEN_RETURN_IF_ERROR(checkOrder(inputs));
-  return checkPages(inputs, manifest, pages);
+  return checkPages(inputs, manifest.limits, caches, pages);
 }
 
 uint64_t StepBuffer::maxBytes(const plan::Limits &limits) {

@@ -12,10 +12,11 @@
 
 namespace platen::exec {
 
-/// Checks that `inputs` keep what kernel_abi.h promises to kernels, for a plan's limits and `pages`
-/// KV pages. Linear in tokens, rows and the page table entries in use. Errors: kInvalidArgument
-/// saying which value.
-base::Status checkInputs(const StepInputs &inputs, const plan::Manifest &manifest, uint32_t pages);
+/// Checks that `inputs` keep what kernel_abi.h promises to kernels, for a plan's limits, the caches
+/// of one of its programs and `pages` KV pages. Linear in tokens, rows and the page table entries
+/// in use. Errors: kInvalidArgument saying which value.
+base::Status checkInputs(const StepInputs &inputs, const plan::Manifest &manifest,
+                         std::span<const plan::Cache> caches, uint32_t pages);
 
 /// Host image of the step; its copy on the device begins at a fixed address.
 class StepBuffer {

@@ -60,27 +60,28 @@ TEST(CheckInputs, SlidingWindowsNeedOnlyTheirPages) {
   plan::Manifest manifest;
   manifest.limits = kLimits;
   manifest.model.vocabulary = 10;
-  manifest.caches = {{.kv_heads = 1, .head_dim = 8, .window = 6},
-                     {.kv_heads = 1, .head_dim = 8, .window = 4}};
+  std::vector<plan::Cache> caches = {{.kv_heads = 1, .head_dim = 8, .window = 6},
+                                     {.kv_heads = 1, .head_dim = 8, .window = 4}};
   // Tokens at 17 and 18: the wider window reads from position 12 (= 17 + 1 - 6), in page 3, to 18,
   // in page 4.
   std::vector<int32_t> tokens{1, 2}, positions{17, 18}, sequences{0, 0}, table{-1, -1, -1, 7, 0};
   StepInputs inputs{tokens, positions, sequences, {}, 1, 5, table};
-  EXPECT_TRUE(checkInputs(inputs, manifest, 8).isOk())
-      << checkInputs(inputs, manifest, 8).toString();
+  EXPECT_TRUE(checkInputs(inputs, manifest, caches, 8).isOk())
+      << checkInputs(inputs, manifest, caches, 8).toString();
   table[3] = -1;
-  EXPECT_THAT(checkInputs(inputs, manifest, 8).toString(),
+  EXPECT_THAT(checkInputs(inputs, manifest, caches, 8).toString(),
               testing::HasSubstr("page 3 of sequence 0 is -1"));
   table[3] = 7;
-  manifest.caches[0].window = 7; // from position 11, in page 2
-  EXPECT_THAT(checkInputs(inputs, manifest, 8).toString(),
+  caches[0].window = 7; // from position 11, in page 2
+  EXPECT_THAT(checkInputs(inputs, manifest, caches, 8).toString(),
               testing::HasSubstr("page 2 of sequence 0 is -1"));
-  manifest.caches[0].window = 1 << 30; // wider than what was said so far
-  EXPECT_THAT(checkInputs(inputs, manifest, 8).toString(),
+  caches[0].window = 1 << 30; // wider than what was said so far
+  EXPECT_THAT(checkInputs(inputs, manifest, caches, 8).toString(),
               testing::HasSubstr("page 0 of sequence 0 is -1"));
-  manifest.caches.clear();
+  caches.clear();
   table.assign(5, -1);
-  EXPECT_TRUE(checkInputs(inputs, manifest, 0).isOk()) << "a plan without caches needs no pages";
+  EXPECT_TRUE(checkInputs(inputs, manifest, caches, 0).isOk())
+      << "a plan without caches needs no pages";
 }
 
 } // namespace

@@ -2,6 +2,8 @@
 // that sees protobuf.
 #include "runtime/plan/codec.h"
 
+#include <algorithm>
+
 #include "manifest.pb.h"
 
 namespace platen::plan {
@@ -120,12 +122,91 @@ struct Codec {
             .window = from.window()};
   }
 
+  static void encode(const Phase &from, proto::Phase *to) {
+    to->set_entry(from.entry);
+    encode(from.grid_x, to->mutable_grid_x());
+    encode(from.grid_y, to->mutable_grid_y());
+    encode(from.grid_z, to->mutable_grid_z());
+    to->set_threads(from.threads);
+    to->set_cluster_x(from.cluster_x);
+    to->set_cluster_y(from.cluster_y);
+    to->set_cluster_z(from.cluster_z);
+    to->set_dynamic_shared_bytes(from.dynamic_shared_bytes);
+  }
+  static Phase decode(const proto::Phase &from) {
+    return {.entry = from.entry(),
+            .grid_x = decode(from.grid_x()),
+            .grid_y = decode(from.grid_y()),
+            .grid_z = decode(from.grid_z()),
+            .threads = from.threads(),
+            .cluster_x = from.cluster_x(),
+            .cluster_y = from.cluster_y(),
+            .cluster_z = from.cluster_z(),
+            .dynamic_shared_bytes = from.dynamic_shared_bytes()};
+  }
+
+  static void encode(const TensorDimension &from, proto::TensorDimension *to) {
+    to->set_size(from.size);
+    to->set_stride_bytes(from.stride_bytes);
+    to->set_box(from.box);
+  }
+  static TensorDimension decode(const proto::TensorDimension &from) {
+    return {.size = from.size(), .stride_bytes = from.stride_bytes(), .box = from.box()};
+  }
+
+  static void encode(const TensorMap &from, proto::TensorMap *to) {
+    to->set_operand(from.operand);
+    to->set_offset_bytes(from.offset_bytes);
+    to->set_element(static_cast<proto::TensorElement>(from.element));
+    to->set_swizzle(static_cast<proto::TensorSwizzle>(from.swizzle));
+    encodeList(from.dimensions, to->mutable_dimensions());
+  }
+  static TensorMap decode(const proto::TensorMap &from) {
+    TensorMap to{.operand = from.operand(),
+                 .offset_bytes = from.offset_bytes(),
+                 .element = narrow<TensorElement>(from.element()),
+                 .swizzle = narrow<TensorSwizzle>(from.swizzle()),
+                 .dimensions = {}};
+    decodeList(from.dimensions(), to.dimensions);
+    return to;
+  }
+
+  static void encode(const CudaKernel &from, proto::CudaKernel *to) {
+    encodeList(from.phases, to->mutable_phases());
+    encodeList(from.tensor_maps, to->mutable_tensor_maps());
+    to->set_operation(from.operation);
+    to->set_tile(from.tile);
+    to->set_family(from.family);
+    to->set_is_fallback(from.is_fallback);
+    to->set_predicted_ns(from.predicted_ns);
+    to->set_proof(static_cast<proto::Proof>(from.proof));
+    to->set_measured_ns(from.measured_ns);
+  }
+  static CudaKernel decode(const proto::CudaKernel &from) {
+    CudaKernel to;
+    decodeList(from.phases(), to.phases);
+    decodeList(from.tensor_maps(), to.tensor_maps);
+    to.operation = from.operation();
+    to.tile = from.tile();
+    to.family = from.family();
+    to.is_fallback = from.is_fallback();
+    to.predicted_ns = from.predicted_ns();
+    to.proof = narrow<Proof>(from.proof());
+    to.measured_ns = from.measured_ns();
+    return to;
+  }
+
   static void encode(const Kernel &from, proto::Kernel *to) {
     to->set_name(from.name);
     to->set_scratch_bytes(from.scratch_bytes);
+    if (from.cuda)
+      encode(*from.cuda, to->mutable_cuda());
   }
   static Kernel decode(const proto::Kernel &from) {
-    return {.name = from.name(), .scratch_bytes = from.scratch_bytes()};
+    Kernel to{.name = from.name(), .scratch_bytes = from.scratch_bytes()};
+    if (from.has_cuda())
+      to.cuda = decode(from.cuda());
+    return to;
   }
 
   static void encode(const Operand &from, proto::Operand *to) {
@@ -168,10 +249,13 @@ struct Codec {
     to->set_max_extent(from.max_extent);
     to->set_kernel(from.kernel);
     encode(from.units, to->mutable_units());
+    to->mutable_alternatives()->Assign(from.alternatives.begin(), from.alternatives.end());
   }
   static Variant decode(const proto::Variant &from) {
-    return {
-        .max_extent = from.max_extent(), .kernel = from.kernel(), .units = decode(from.units())};
+    return {.max_extent = from.max_extent(),
+            .kernel = from.kernel(),
+            .units = decode(from.units()),
+            .alternatives = {from.alternatives().begin(), from.alternatives().end()}};
   }
 
   static void encode(const Launch &from, proto::Launch *to) {
@@ -190,14 +274,40 @@ struct Codec {
     return to;
   }
 
+  static void encode(const DeviceProgram &from, proto::DeviceProgram *to) {
+    to->set_device(from.device);
+    encodeList(from.buffers, to->mutable_buffers());
+    encodeList(from.caches, to->mutable_caches());
+    encodeList(from.kernels, to->mutable_kernels());
+    encodeList(from.launches, to->mutable_launches());
+    to->set_arena_bytes(from.arena_bytes);
+    to->set_logits_buffer(from.logits_buffer);
+    to->set_hidden_buffer(from.hidden_buffer);
+  }
+  static DeviceProgram decode(const proto::DeviceProgram &from) {
+    DeviceProgram to;
+    to.device = from.device();
+    decodeList(from.buffers(), to.buffers);
+    decodeList(from.caches(), to.caches);
+    decodeList(from.kernels(), to.kernels);
+    decodeList(from.launches(), to.launches);
+    to.arena_bytes = from.arena_bytes();
+    to.logits_buffer = from.logits_buffer();
+    to.hidden_buffer = from.hidden_buffer();
+    return to;
+  }
+
   static void encode(const CodeTarget &from, proto::CodeTarget *to) {
     to->set_name(from.name);
     to->mutable_features()->Assign(from.features.begin(), from.features.end());
     to->set_section(from.section);
+    to->set_program(from.program);
     for (size_t kernel = 0; kernel < from.entry_offsets.size(); ++kernel) {
       proto::CodeEntry *entry = to->add_entries();
       entry->set_kernel(static_cast<uint32_t>(kernel));
       entry->set_offset(from.entry_offsets[kernel]);
+      if (kernel < from.entry_bytes.size())
+        entry->set_bytes(from.entry_bytes[kernel]);
     }
   }
   static base::Result<CodeTarget> decode(const proto::CodeTarget &from, int kernels) {
@@ -210,7 +320,11 @@ struct Codec {
     CodeTarget to{.name = from.name(),
                   .features = {from.features().begin(), from.features().end()},
                   .section = from.section(),
-                  .entry_offsets = std::vector<uint64_t>(static_cast<size_t>(kernels))};
+                  .entry_offsets = std::vector<uint64_t>(static_cast<size_t>(kernels)),
+                  .program = from.program()};
+    // Targets whose code is no images say no sizes at all.
+    if (std::ranges::any_of(from.entries(), [](const auto &entry) { return entry.bytes() != 0; }))
+      to.entry_bytes.resize(to.entry_offsets.size());
     std::vector<bool> seen(to.entry_offsets.size());
     for (const proto::CodeEntry &entry : from.entries()) {
       if (entry.kernel() >= seen.size() || seen[entry.kernel()])
@@ -219,6 +333,8 @@ struct Codec {
                              "target '" + from.name() + "'");
       seen[entry.kernel()] = true;
       to.entry_offsets[entry.kernel()] = entry.offset();
+      if (!to.entry_bytes.empty())
+        to.entry_bytes[entry.kernel()] = entry.bytes();
     }
     return to;
   }
@@ -235,16 +351,11 @@ std::string encodeManifest(const Manifest &from) {
   Codec::encode(from.model, to.mutable_model());
   Codec::encodeList(from.sections, to.mutable_sections());
   Codec::encodeList(from.weights, to.mutable_weights());
-  Codec::encodeList(from.buffers, to.mutable_buffers());
-  Codec::encodeList(from.caches, to.mutable_caches());
-  Codec::encodeList(from.kernels, to.mutable_kernels());
-  Codec::encodeList(from.launches, to.mutable_launches());
+  Codec::encodeList(from.programs, to.mutable_programs());
   Codec::encodeList(from.targets, to.mutable_targets());
-  to.set_arena_bytes(from.arena_bytes);
-  to.set_logits_buffer(from.logits_buffer);
-  to.set_hidden_buffer(from.hidden_buffer);
   to.mutable_tokenizer()->set_kind(from.tokenizer.kind);
   to.mutable_tokenizer()->set_section(from.tokenizer.section);
+  to.set_cuda_abi_version(from.cuda_abi_version);
   return to.SerializeAsString();
 }
 
@@ -256,26 +367,26 @@ base::Result<Manifest> decodeManifest(std::span<const std::byte> bytes) {
   to.producer = from.producer();
   to.model_name = from.model_name();
   to.kernel_abi_version = from.kernel_abi_version();
+  to.cuda_abi_version = from.cuda_abi_version();
   to.limits = Codec::decode(from.limits());
   to.model = Codec::decode(from.model());
   Codec::decodeList(from.sections(), to.sections);
   Codec::decodeList(from.weights(), to.weights);
-  Codec::decodeList(from.buffers(), to.buffers);
-  Codec::decodeList(from.caches(), to.caches);
-  Codec::decodeList(from.kernels(), to.kernels);
-  Codec::decodeList(from.launches(), to.launches);
+  Codec::decodeList(from.programs(), to.programs);
   if (from.targets_size() > kMaxTargets)
     return base::corrupt(std::to_string(from.targets_size()) + " code targets, more than 64",
                          "manifest");
   for (const proto::CodeTarget &target : from.targets()) {
-    auto decoded = Codec::decode(target, from.kernels_size());
+    if (target.program() >= to.programs.size())
+      return base::corrupt("program is " + std::to_string(target.program()) +
+                               ", but there are only " + std::to_string(to.programs.size()),
+                           "manifest: target '" + target.name() + "'");
+    auto decoded =
+        Codec::decode(target, from.programs(static_cast<int>(target.program())).kernels_size());
     if (!decoded.isOk())
       return decoded.status().at("manifest");
     to.targets.push_back(std::move(*decoded));
   }
-  to.arena_bytes = from.arena_bytes();
-  to.logits_buffer = from.logits_buffer();
-  to.hidden_buffer = from.hidden_buffer();
   to.tokenizer = {.kind = from.tokenizer().kind(), .section = from.tokenizer().section()};
   return to;
 }

@@ -7,11 +7,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
+#include "runtime/plan/cuda_kernel.h"
+#include "runtime/plan/extent.h"
 
 namespace platen::plan {
 
@@ -65,9 +68,6 @@ struct Weight {
   bool operator==(const Weight &) const = default;
 };
 
-/// What counts the rows of a buffer or the work of a launch in one step.
-enum class Extent : uint8_t { kOne = 0, kTokens = 1, kRows = 2, kSequences = 3 };
-
 /// The largest value `extent` takes in a step.
 constexpr uint64_t extentLimit(const Limits &limits, Extent extent) {
   switch (extent) {
@@ -110,7 +110,9 @@ constexpr uint64_t pageBytes(const Limits &limits, const Cache &cache) {
 
 struct Kernel {
   std::string name; ///< <op>_<dtypes>__<target>_<tile>_<variant>, see kernels/descriptor.h
-  uint64_t scratch_bytes = 0; ///< a thread
+  /// Host: a thread. CUDA: the workspace, one for all launches of a stream.
+  uint64_t scratch_bytes = 0;
+  std::optional<CudaKernel> cuda{}; ///< validated: present exactly in programs for CUDA
   bool operator==(const Kernel &) const = default;
 };
 
@@ -123,20 +125,14 @@ struct Operand {
   bool operator==(const Operand &) const = default;
 };
 
-/// How many work units: (extent == kOne ? 1 : ceil(extent / per)) * times. Validated: per, times
-/// >= 1.
-struct Units {
-  Extent extent = Extent::kOne;
-  uint32_t per = 1;
-  uint64_t times = 1;
-  bool operator==(const Units &) const = default;
-};
-
 /// The kernel for steps up to `max_extent` of the launch's extent.
 struct Variant {
   uint64_t max_extent = 0;
-  uint32_t kernel = 0; ///< index into kernels
-  Units units;
+  uint32_t kernel = 0; ///< index into the program's kernels
+  Units units;         ///< host; validated: as it stands here in programs for CUDA
+  /// CUDA: other kernels that do the same, the best predicted first. Validated: distinct, at most
+  /// kMaxAlternatives, empty in programs for the host.
+  std::vector<uint32_t> alternatives{};
   bool operator==(const Variant &) const = default;
 };
 
@@ -149,13 +145,35 @@ struct Launch {
   bool operator==(const Launch &) const = default;
 };
 inline constexpr uint32_t kMaxOperands = 64;
+inline constexpr uint32_t kMaxAlternatives = 16;
 
-/// Machine code for one kind of CPU.
+/// The `device` of programs for CPUs, and of those for NVIDIA GPUs.
+inline constexpr const char *kHostDevice = "host";
+inline constexpr const char *kCudaDevice = "cuda";
+
+/// How one kind of device executes a step. Several programs may be for one kind of device.
+struct DeviceProgram {
+  std::string device; ///< kHostDevice or kCudaDevice
+  std::vector<Buffer> buffers;
+  std::vector<Cache> caches;
+  std::vector<Kernel> kernels;
+  std::vector<Launch> launches; ///< in execution order
+  uint64_t arena_bytes = 0;
+  uint32_t logits_buffer = 0; ///< validated: extent kRows, row_bytes = 4 * vocabulary
+  int32_t hidden_buffer = -1; ///< -1: none; validated: extent kRows, row_bytes = 4 * hidden
+  bool operator==(const DeviceProgram &) const = default;
+};
+
+/// Machine code of a program for one kind of processor.
 struct CodeTarget {
-  std::string name;                    ///< "x86-64-avx2"
-  std::vector<std::string> features;   ///< LLVM feature names, all of which the CPU must have
+  std::string name;                    ///< "x86-64-avx2", "sm_90a"
+  std::vector<std::string> features;   ///< all of which the processor must have; see manifest.proto
   uint32_t section = 0;                ///< index into sections, of kind kCode
   std::vector<uint64_t> entry_offsets; ///< [kernels], bytes from the start of the code section
+  uint32_t program = 0;                ///< index into programs
+  /// CUDA: [kernels], bytes of each kernel's image; validated: at least 1, offsets multiples of 64.
+  /// Host: empty.
+  std::vector<uint64_t> entry_bytes{};
   bool operator==(const CodeTarget &) const = default;
 };
 
@@ -169,19 +187,15 @@ struct Manifest {
   std::string producer;
   std::string model_name;
   uint32_t kernel_abi_version = 0; ///< PlanWriter sets it; validated: PLATEN_KERNEL_ABI_VERSION
+  uint32_t cuda_abi_version = 0; ///< PlanWriter sets it; validated: kCudaAbiVersion, or 0 in a plan
+                                 ///< that has no program for CUDA
   Limits limits;
   ModelInfo model;
   std::vector<Section> sections; ///< PlanWriter sets them
   std::vector<Weight> weights;
-  std::vector<Buffer> buffers;
-  std::vector<Cache> caches;
-  std::vector<Kernel> kernels;
-  std::vector<Launch> launches; ///< in execution order
+  std::vector<DeviceProgram> programs;
   std::vector<CodeTarget>
-      targets; ///< in order of preference: the first that the CPU can run is taken
-  uint64_t arena_bytes = 0;
-  uint32_t logits_buffer = 0; ///< validated: extent kRows, row_bytes = 4 * vocabulary
-  int32_t hidden_buffer = -1; ///< -1: none; validated: extent kRows, row_bytes = 4 * hidden
+      targets; ///< in order of preference: a device takes the first that it can run
   Tokenizer tokenizer;
   bool operator==(const Manifest &) const = default;
 };

@@ -7,12 +7,19 @@
 #include "runtime/base/checked.h"
 #include "runtime/plan/kernel_abi.h"
 #include "runtime/plan/plan.h"
+#include "runtime/plan/validate_detail.h"
 
 namespace platen::plan {
 namespace {
 
 using base::corrupt;
 using base::Status;
+using detail::checkExtent;
+using detail::checkIndex;
+using detail::checkRange;
+using detail::isPrintable;
+using detail::number;
+using detail::place;
 
 constexpr uint64_t kMaxContextTokens = uint64_t{1} << 24;
 constexpr uint64_t kMaxStepTokens = uint64_t{1} << 20; // also rows
@@ -24,50 +31,18 @@ constexpr uint64_t kMaxFeatures = uint64_t{1} << 20; // hidden, kv_heads, head_d
 constexpr uint64_t kMaxPageBytes = uint64_t{1} << 32;
 constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 44;
 constexpr uint64_t kMaxScratchBytes = uint64_t{1} << 30;
+constexpr uint64_t kMaxWorkspaceBytes = uint64_t{1} << 36;
+constexpr uint64_t kMaxTensorMapUses = uint64_t{1} << 20; // of all launches of a program
 constexpr uint64_t kMaxUnits = uint64_t{1} << 40;
 constexpr uint64_t kMaxSectionAlignment = uint64_t{2} << 20;
 constexpr size_t kMaxSections = 256;
+constexpr size_t kMaxPrograms = 64;
 constexpr size_t kMaxRank = 8;
-
-std::string number(uint64_t value) { return std::to_string(value); }
-
-/// "buffers[3] 'hidden'": where in the manifest a message belongs.
-std::string place(std::string_view list, size_t index, std::string_view name) {
-  std::string text(list);
-  text.append("[").append(number(index)).append("]");
-  // A name that cannot be printed is itself refused, so it never reaches a message.
-  return name.empty() ? text : text.append(" '").append(name).append("'");
-}
-
-bool isPrintable(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) {
-    auto byte = static_cast<unsigned char>(c);
-    return byte < 0x20 || byte == 0x7f;
-  });
-}
 
 Status checkName(std::string_view list, size_t index, std::string_view name) {
   if (!isPrintable(name))
     return corrupt("its name holds control characters", place(list, index, ""));
   return Status::ok();
-}
-
-Status checkRange(std::string_view what, uint64_t value, uint64_t low, uint64_t high) {
-  if (value < low || value > high)
-    return corrupt(std::string(what) + " is " + number(value) + ", must be in [" + number(low) +
-                   ", " + number(high) + "]");
-  return Status::ok();
-}
-
-Status checkIndex(std::string_view what, uint64_t index, size_t size) {
-  if (index >= size)
-    return corrupt(std::string(what) + " is " + number(index) + ", but there are only " +
-                   number(size));
-  return Status::ok();
-}
-
-Status checkExtent(Extent extent) {
-  return checkRange("extent", static_cast<uint64_t>(extent), 0, 3);
 }
 
 Status checkLimits(const Limits &limits) {
@@ -166,15 +141,15 @@ Status checkWeights(const Manifest &manifest) {
   return Status::ok();
 }
 
-Status checkBuffer(const Buffer &buffer, const Manifest &manifest) {
+Status checkBuffer(const Buffer &buffer, const DeviceProgram &program, const Limits &limits) {
   PLATEN_RETURN_IF_ERROR(checkExtent(buffer.extent));
   PLATEN_RETURN_IF_ERROR(checkRange("row_bytes", buffer.row_bytes, 1, kMaxArenaBytes));
   PLATEN_ASSIGN_OR_RETURN(
       uint64_t bytes,
-      base::checkedMul(buffer.row_bytes, extentLimit(manifest.limits, buffer.extent), "bytes"));
-  if (!base::fitsInside(buffer.arena_offset, bytes, manifest.arena_bytes))
+      base::checkedMul(buffer.row_bytes, extentLimit(limits, buffer.extent), "bytes"));
+  if (!base::fitsInside(buffer.arena_offset, bytes, program.arena_bytes))
     return corrupt(number(bytes) + " bytes at offset " + number(buffer.arena_offset) +
-                   " do not lie inside the arena of " + number(manifest.arena_bytes) + " bytes");
+                   " do not lie inside the arena of " + number(program.arena_bytes) + " bytes");
   if (buffer.arena_offset % kDataAlignment != 0)
     return corrupt("arena_offset " + number(buffer.arena_offset) + " is no multiple of 64");
   return Status::ok();
@@ -192,42 +167,134 @@ Status checkCache(const Cache &cache, const Limits &limits) {
   return checkRange("the size of a page", pageBytes(limits, cache), 1, kMaxPageBytes);
 }
 
-Status checkVariant(const Variant &variant, const Manifest &manifest) {
-  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", variant.kernel, manifest.kernels.size()));
+bool isCuda(const DeviceProgram &program) { return program.device == kCudaDevice; }
+
+Status checkKernel(const Kernel &kernel, const DeviceProgram &program, const Limits &limits) {
+  PLATEN_RETURN_IF_ERROR(checkRange("scratch_bytes", kernel.scratch_bytes, 0,
+                                    isCuda(program) ? kMaxWorkspaceBytes : kMaxScratchBytes));
+  if (kernel.cuda.has_value() != isCuda(program))
+    return corrupt(isCuda(program) ? "it does not say how it is launched"
+                                   : "it is a CUDA kernel, but no CUDA device runs the program");
+  return kernel.cuda ? detail::checkCudaKernel(*kernel.cuda, limits) : Status::ok();
+}
+
+Status checkAlternatives(const Variant &variant, const DeviceProgram &program) {
+  if (!variant.alternatives.empty() && !isCuda(program))
+    return corrupt("it has alternatives, which only programs for CUDA may have");
+  if (variant.alternatives.size() > kMaxAlternatives)
+    return corrupt(number(variant.alternatives.size()) + " alternatives, more than 16");
+  for (size_t i = 0; i < variant.alternatives.size(); ++i) {
+    uint32_t kernel = variant.alternatives[i];
+    PLATEN_RETURN_IF_ERROR(
+        checkIndex("kernel", kernel, program.kernels.size()).at(place("alternatives", i, "")));
+    auto before = variant.alternatives.begin() + static_cast<ptrdiff_t>(i);
+    if (kernel == variant.kernel ||
+        std::find(variant.alternatives.begin(), before, kernel) != before)
+      return corrupt("kernel " + number(kernel) + " is named twice", place("alternatives", i, ""));
+  }
+  return Status::ok();
+}
+
+Status checkVariant(const Variant &variant, const DeviceProgram &program, const Limits &limits) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", variant.kernel, program.kernels.size()));
+  PLATEN_RETURN_IF_ERROR(checkAlternatives(variant, program));
+  if (isCuda(program) && variant.units != Units{})
+    return corrupt("it counts units, but CUDA kernels say their grids themselves");
   PLATEN_RETURN_IF_ERROR(checkExtent(variant.units.extent));
   PLATEN_RETURN_IF_ERROR(checkRange("units.per", variant.units.per, 1, ~uint32_t{0}));
   PLATEN_RETURN_IF_ERROR(checkRange("units.times", variant.units.times, 1, kMaxUnits));
-  uint64_t blocks = (extentLimit(manifest.limits, variant.units.extent) + variant.units.per - 1) /
+  uint64_t blocks = (extentLimit(limits, variant.units.extent) + variant.units.per - 1) /
                     variant.units.per; // at most 2^20
   return checkRange("the number of units", blocks * variant.units.times, 1, kMaxUnits);
 }
 
-Status checkOperand(const Operand &operand, const Manifest &manifest) {
+Status checkOperand(const Operand &operand, const DeviceProgram &program, size_t weights) {
   switch (operand.kind) {
   case OperandKind::kBuffer:
-    return checkIndex("buffer", operand.index, manifest.buffers.size());
+    return checkIndex("buffer", operand.index, program.buffers.size());
   case OperandKind::kWeight:
-    return checkIndex("weight", operand.index, manifest.weights.size());
+    return checkIndex("weight", operand.index, weights);
   case OperandKind::kCache:
-    return checkIndex("cache", operand.index, manifest.caches.size());
+    return checkIndex("cache", operand.index, program.caches.size());
   }
   return corrupt("an operand is neither buffer nor weight nor cache");
 }
 
-Status checkLaunch(const Launch &launch, const Manifest &manifest) {
+/// For checked operands: bytes of each. Of a cache one page, which it has at least.
+std::vector<uint64_t> operandBytes(const Launch &launch, const DeviceProgram &program,
+                                   const Manifest &manifest) {
+  std::vector<uint64_t> bytes;
+  for (const Operand &operand : launch.operands) {
+    const auto &buffers = program.buffers;
+    if (operand.kind == OperandKind::kBuffer)
+      bytes.push_back(extentLimit(manifest.limits, buffers[operand.index].extent) *
+                      buffers[operand.index].row_bytes);
+    else if (operand.kind == OperandKind::kWeight)
+      bytes.push_back(manifest.weights[operand.index].bytes);
+    else
+      bytes.push_back(pageBytes(manifest.limits, program.caches[operand.index]));
+  }
+  return bytes;
+}
+
+/// That every kernel which a checked launch may run finds the operands that it walks. `budget`
+/// bounds the work that a manifest can ask for.
+Status checkOperandUse(const Launch &launch, const DeviceProgram &program, const Manifest &manifest,
+                       uint64_t &budget) {
+  std::vector<uint64_t> bytes = operandBytes(launch, program, manifest);
+  auto check = [&](uint32_t index) {
+    const Kernel &kernel = program.kernels[index];
+    uint64_t maps = kernel.cuda->tensor_maps.size();
+    if (maps > budget)
+      return corrupt("its launches use more than 2^20 tensor maps");
+    budget -= maps;
+    Status status = detail::checkTensorMaps(kernel, bytes);
+    return status.isOk() ? status : status.at(place("kernels", index, kernel.name));
+  };
+  for (const Variant &variant : launch.variants) {
+    PLATEN_RETURN_IF_ERROR(check(variant.kernel));
+    for (uint32_t kernel : variant.alternatives)
+      PLATEN_RETURN_IF_ERROR(check(kernel));
+  }
+  return Status::ok();
+}
+
+Status checkLaunch(const Launch &launch, const DeviceProgram &program, const Manifest &manifest) {
   PLATEN_RETURN_IF_ERROR(checkExtent(launch.extent));
   if (launch.variants.empty())
     return corrupt("it has no variant");
   for (size_t i = 0; i < launch.variants.size(); ++i) {
     std::string where = place("variants", i, "");
-    PLATEN_RETURN_IF_ERROR(checkVariant(launch.variants[i], manifest).at(where));
+    PLATEN_RETURN_IF_ERROR(checkVariant(launch.variants[i], program, manifest.limits).at(where));
     if (i > 0 && launch.variants[i].max_extent <= launch.variants[i - 1].max_extent)
       return corrupt("max_extent does not ascend", where);
   }
   if (launch.operands.size() > kMaxOperands)
     return corrupt(number(launch.operands.size()) + " operands, more than 64");
   for (size_t i = 0; i < launch.operands.size(); ++i)
-    PLATEN_RETURN_IF_ERROR(checkOperand(launch.operands[i], manifest).at(place("operands", i, "")));
+    PLATEN_RETURN_IF_ERROR(checkOperand(launch.operands[i], program, manifest.weights.size())
+                               .at(place("operands", i, "")));
+  return Status::ok();
+}
+
+/// The images of a target for CUDA.
+Status checkImages(const CodeTarget &target, const std::vector<Kernel> &kernels,
+                   const Section &section) {
+  PLATEN_RETURN_IF_ERROR(detail::checkCudaFeatures(target));
+  if (target.entry_bytes.size() != kernels.size())
+    return corrupt("the sizes of " + number(target.entry_bytes.size()) + " of " +
+                   number(kernels.size()) + " images");
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    uint64_t offset = target.entry_offsets[i], bytes = target.entry_bytes[i];
+    std::string where = place("kernels", i, kernels[i].name);
+    if (bytes == 0 || !base::fitsInside(offset, bytes, section.bytes))
+      return corrupt("an image of " + number(bytes) + " bytes at offset " + number(offset) +
+                         " does not lie inside the code section of " + number(section.bytes) +
+                         " bytes",
+                     where);
+    if (offset % kDataAlignment != 0)
+      return corrupt("the offset " + number(offset) + " of its image is no multiple of 64", where);
+  }
   return Status::ok();
 }
 
@@ -240,19 +307,25 @@ Status checkTarget(const CodeTarget &target, const Manifest &manifest) {
   const Section &section = manifest.sections[target.section];
   if (section.kind != SectionKind::kCode)
     return corrupt("section '" + section.name + "' holds no code");
-  if (target.entry_offsets.size() != manifest.kernels.size())
+  PLATEN_RETURN_IF_ERROR(checkIndex("program", target.program, manifest.programs.size()));
+  const std::vector<Kernel> &kernels = manifest.programs[target.program].kernels;
+  if (target.entry_offsets.size() != kernels.size())
     return corrupt("code for " + number(target.entry_offsets.size()) + " of " +
-                   number(manifest.kernels.size()) + " kernels");
+                   number(kernels.size()) + " kernels");
   for (size_t i = 0; i < target.entry_offsets.size(); ++i)
     PLATEN_RETURN_IF_ERROR(checkIndex("code offset", target.entry_offsets[i], section.bytes)
-                               .at(place("kernels", i, manifest.kernels[i].name)));
+                               .at(place("kernels", i, kernels[i].name)));
+  if (isCuda(manifest.programs[target.program]))
+    return checkImages(target, kernels, section);
+  if (!target.entry_bytes.empty())
+    return corrupt("it has images of kernels, which only targets for CUDA have");
   return Status::ok();
 }
 
 /// Logits or hidden states: one row of f32 for each row of the step.
-Status checkOutput(const Manifest &manifest, uint64_t index, uint64_t columns) {
-  PLATEN_RETURN_IF_ERROR(checkIndex("buffer", index, manifest.buffers.size()));
-  const Buffer &buffer = manifest.buffers[index];
+Status checkOutput(const DeviceProgram &program, uint64_t index, uint64_t columns) {
+  PLATEN_RETURN_IF_ERROR(checkIndex("buffer", index, program.buffers.size()));
+  const Buffer &buffer = program.buffers[index];
   if (buffer.extent != Extent::kRows || buffer.row_bytes != columns * 4)
     return corrupt("buffer '" + buffer.name + "' has rows of " + number(buffer.row_bytes) +
                    " bytes; one row of " + number(columns) +
@@ -287,6 +360,51 @@ Status checkEach(std::string_view list, const std::vector<Item> &items, Check ch
   return Status::ok();
 }
 
+Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
+  if (program.device != kHostDevice && !isCuda(program))
+    return base::unsupported("this runtime knows no device of that kind, but 'host' and 'cuda'");
+  PLATEN_RETURN_IF_ERROR(checkRange("arena_bytes", program.arena_bytes, 1, kMaxArenaBytes));
+  PLATEN_RETURN_IF_ERROR(checkEach("buffers", program.buffers, [&](const Buffer &buffer) {
+    return checkBuffer(buffer, program, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("caches", program.caches, [&](const Cache &cache) {
+    return checkCache(cache, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("kernels", program.kernels, [&](const Kernel &kernel) {
+    return checkKernel(kernel, program, manifest.limits);
+  }));
+  PLATEN_RETURN_IF_ERROR(checkEach("launches", program.launches, [&](const Launch &launch) {
+    return checkLaunch(launch, program, manifest);
+  }));
+  uint64_t budget = kMaxTensorMapUses;
+  if (isCuda(program))
+    PLATEN_RETURN_IF_ERROR(checkEach("launches", program.launches, [&](const Launch &launch) {
+      return checkOperandUse(launch, program, manifest, budget);
+    }));
+  PLATEN_RETURN_IF_ERROR(
+      checkOutput(program, program.logits_buffer, manifest.model.vocabulary).at("logits_buffer"));
+  if (program.hidden_buffer < -1)
+    return corrupt("is " + std::to_string(program.hidden_buffer) + ", must be a buffer or -1",
+                   "hidden_buffer");
+  if (program.hidden_buffer >= 0)
+    PLATEN_RETURN_IF_ERROR(
+        checkOutput(program, static_cast<uint64_t>(program.hidden_buffer), manifest.model.hidden)
+            .at("hidden_buffer"));
+  return Status::ok();
+}
+
+Status checkCudaAbi(const Manifest &manifest) {
+  uint32_t due = std::ranges::any_of(manifest.programs, isCuda) ? kCudaAbiVersion : 0;
+  if (manifest.cuda_abi_version == due)
+    return Status::ok();
+  if (due == 0 || manifest.cuda_abi_version == 0)
+    return corrupt("cuda_abi_version is " + number(manifest.cuda_abi_version) +
+                   ", must be set in plans that have programs for CUDA, and in no others");
+  return base::unsupported("the plan's CUDA kernels speak ABI version " +
+                           number(manifest.cuda_abi_version) + ", this runtime version " +
+                           number(due) + "; compile the model again with the platen that matches");
+}
+
 Status checkAll(const Manifest &manifest, uint64_t file_bytes) {
   if (manifest.kernel_abi_version != PLATEN_KERNEL_ABI_VERSION)
     return base::unsupported("the plan's kernels speak ABI version " +
@@ -299,31 +417,17 @@ Status checkAll(const Manifest &manifest, uint64_t file_bytes) {
   PLATEN_RETURN_IF_ERROR(checkModel(manifest.model).at("model"));
   PLATEN_RETURN_IF_ERROR(checkSections(manifest.sections, file_bytes));
   PLATEN_RETURN_IF_ERROR(checkWeights(manifest));
-  PLATEN_RETURN_IF_ERROR(checkRange("arena_bytes", manifest.arena_bytes, 1, kMaxArenaBytes));
-  PLATEN_RETURN_IF_ERROR(checkEach("buffers", manifest.buffers, [&](const Buffer &buffer) {
-    return checkBuffer(buffer, manifest);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("caches", manifest.caches, [&](const Cache &cache) {
-    return checkCache(cache, manifest.limits);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("kernels", manifest.kernels, [](const Kernel &kernel) {
-    return checkRange("scratch_bytes", kernel.scratch_bytes, 0, kMaxScratchBytes);
-  }));
-  PLATEN_RETURN_IF_ERROR(checkEach("launches", manifest.launches, [&](const Launch &launch) {
-    return checkLaunch(launch, manifest);
-  }));
+  if (manifest.programs.size() > kMaxPrograms)
+    return corrupt(number(manifest.programs.size()) + " programs, more than 64");
+  for (size_t i = 0; i < manifest.programs.size(); ++i) {
+    PLATEN_RETURN_IF_ERROR(checkName("programs", i, manifest.programs[i].device));
+    PLATEN_RETURN_IF_ERROR(checkProgram(manifest.programs[i], manifest)
+                               .at(place("programs", i, manifest.programs[i].device)));
+  }
+  PLATEN_RETURN_IF_ERROR(checkCudaAbi(manifest));
   PLATEN_RETURN_IF_ERROR(checkEach("targets", manifest.targets, [&](const CodeTarget &target) {
     return checkTarget(target, manifest);
   }));
-  PLATEN_RETURN_IF_ERROR(
-      checkOutput(manifest, manifest.logits_buffer, manifest.model.vocabulary).at("logits_buffer"));
-  if (manifest.hidden_buffer < -1)
-    return corrupt("is " + std::to_string(manifest.hidden_buffer) + ", must be a buffer or -1",
-                   "hidden_buffer");
-  if (manifest.hidden_buffer >= 0)
-    PLATEN_RETURN_IF_ERROR(
-        checkOutput(manifest, static_cast<uint64_t>(manifest.hidden_buffer), manifest.model.hidden)
-            .at("hidden_buffer"));
   return checkTokenizer(manifest).at("tokenizer");
 }
 

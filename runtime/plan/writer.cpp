@@ -3,6 +3,8 @@
 // does.
 #include "runtime/plan/writer.h"
 
+#include <algorithm>
+
 #include <optional>
 
 #include "runtime/base/atomic_file.h"
@@ -93,6 +95,9 @@ Status PlanWriter::finish(Manifest manifest) {
     return impl_->misuse("finish() while a section is open, or a second time");
   manifest.sections = impl_->sections;
   manifest.kernel_abi_version = PLATEN_KERNEL_ABI_VERSION;
+  auto for_cuda = [](const DeviceProgram &program) { return program.device == kCudaDevice; };
+  manifest.cuda_abi_version =
+      std::ranges::any_of(manifest.programs, for_cuda) ? kCudaAbiVersion : 0;
   // From a section's end to the next page stands nothing but zeros, so that each part can be mapped
   // by itself.
   PLATEN_RETURN_IF_ERROR(impl_->padTo(kSectionAlignment));

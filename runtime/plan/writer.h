@@ -40,7 +40,7 @@ public:
   base::Result<uint64_t> align(uint64_t alignment = kDataAlignment);
   base::Status endSection();
 
-  /// Writes the manifest (its `sections` and `kernel_abi_version` are replaced by the writer's own)
+  /// Writes the manifest (its `sections` and ABI versions are replaced by the writer's own)
   /// and the header, and renames. Refuses, with kInternal naming the field, a manifest that
   /// Plan::load would refuse.
   base::Status finish(Manifest manifest);

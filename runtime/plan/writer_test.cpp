@@ -62,7 +62,7 @@ TEST_F(Writer, ReadsBackEveryField) {
   manifest->sections = read.sections;
   manifest->kernel_abi_version = PLATEN_KERNEL_ABI_VERSION;
   EXPECT_TRUE(read == *manifest);
-  EXPECT_EQ(read.launches[3].variants[1].units.times, 2U);
+  EXPECT_EQ(read.programs[0].launches[3].variants[1].units.times, 2U);
   EXPECT_EQ(read.targets[0].features, (std::vector<std::string>{"avx2", "fma"}));
 
   auto tokenizer = plan->tokenizer();
@@ -104,13 +104,13 @@ TEST_F(Writer, RefusesAManifestThatTheReaderWouldRefuse) {
     ASSERT_TRUE(writer.isOk());
     auto manifest = testing::buildTinyPlan(*writer);
     ASSERT_TRUE(manifest.isOk());
-    manifest->launches[1].operands[0].index = 9;
+    manifest->programs[0].launches[1].operands[0].index = 9;
     auto status = writer->finish(*manifest);
     EXPECT_EQ(status.code(), StatusCode::kInternal);
     EXPECT_NE(status.toString().find("launches[1] 'store': operands[0]: weight is 9"),
               std::string::npos)
         << status.toString();
-    manifest->launches[1].operands[0].index = 1;
+    manifest->programs[0].launches[1].operands[0].index = 1;
     manifest->model_name = "\xff\xfe not UTF-8";
     EXPECT_EQ(writer->finish(*manifest).code(), StatusCode::kInternal);
   }

@@ -31,36 +31,92 @@ void require(bool condition) {
     std::abort();
 }
 
+/// What a launch computes from a CUDA kernel: its grids for the largest step, its tensor maps.
+uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest,
+             const plan::Launch &launch, uint32_t index) {
+  const plan::Kernel &kernel = program.kernels.at(index);
+  require(kernel.cuda.has_value() == (program.device == plan::kCudaDevice));
+  if (!kernel.cuda)
+    return 0;
+  uint64_t sum = 0;
+  plan::Extents most{.tokens = manifest.limits.step_tokens,
+                     .rows = manifest.limits.step_rows,
+                     .sequences = manifest.limits.step_sequences};
+  for (const plan::Phase &phase : kernel.cuda->phases) {
+    int64_t x = phase.grid_x.count(most), y = phase.grid_y.count(most),
+            z = phase.grid_z.count(most);
+    require(x >= 1 && x <= INT32_MAX && y >= 1 && y <= 65535 && z >= 1 && z <= 65535);
+    require(x % phase.cluster_x == 0 && y % phase.cluster_y == 0 && z % phase.cluster_z == 0);
+    sum += static_cast<uint64_t>(x + y + z);
+  }
+  for (const plan::TensorMap &map : kernel.cuda->tensor_maps) {
+    uint64_t bytes = kernel.scratch_bytes;
+    if (map.operand != plan::TensorMap::kWorkspace) {
+      const plan::Operand &operand = launch.operands.at(map.operand);
+      if (operand.kind == plan::OperandKind::kBuffer)
+        bytes = plan::extentLimit(manifest.limits, program.buffers[operand.index].extent) *
+                program.buffers[operand.index].row_bytes;
+      else if (operand.kind == plan::OperandKind::kWeight)
+        bytes = manifest.weights[operand.index].bytes;
+      else
+        bytes = 3 * plan::pageBytes(manifest.limits, program.caches[operand.index]);
+    }
+    auto dimensions = plan::resolveDimensions(map, bytes);
+    require(dimensions.isOk() && dimensions->back().size > 0);
+    uint64_t end = map.offset_bytes + plan::elementBytes(map.element);
+    for (const plan::TensorDimension &dimension : *dimensions)
+      end += (dimension.size - 1) * dimension.stride_bytes;
+    require(end <= bytes);
+  }
+  return sum;
+}
+
+uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest) {
+  uint64_t sum = 0;
+  for (const plan::Cache &cache : program.caches)
+    sum += plan::pageBytes(manifest.limits, cache);
+  for (const plan::Buffer &buffer : program.buffers)
+    require(buffer.arena_offset +
+                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
+            program.arena_bytes);
+  for (const plan::Launch &launch : program.launches) {
+    for (const plan::Variant &variant : launch.variants) {
+      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
+      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
+      sum += program.kernels.at(variant.kernel).scratch_bytes;
+      sum += use(program, manifest, launch, variant.kernel);
+      for (uint32_t kernel : variant.alternatives)
+        sum += use(program, manifest, launch, kernel);
+    }
+    for (const plan::Operand &operand : launch.operands) {
+      if (operand.kind == plan::OperandKind::kBuffer)
+        sum += program.buffers.at(operand.index).arena_offset;
+      else if (operand.kind == plan::OperandKind::kWeight)
+        sum += manifest.weights.at(operand.index).offset;
+      else
+        sum += program.caches.at(operand.index).head_dim;
+    }
+  }
+  return sum + program.buffers.at(program.logits_buffer).row_bytes;
+}
+
 /// Sums what the runtime computes from a validated manifest; sanitizers catch what validation
 /// missed.
 uint64_t use(const plan::Manifest &manifest, uint64_t file_bytes) {
   uint64_t sum = 0;
   for (const plan::Section &section : manifest.sections)
     require(section.offset + section.bytes <= file_bytes);
-  for (const plan::Cache &cache : manifest.caches)
-    sum += plan::pageBytes(manifest.limits, cache);
-  for (const plan::Buffer &buffer : manifest.buffers)
-    require(buffer.arena_offset +
-                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
-            manifest.arena_bytes);
-  for (const plan::Launch &launch : manifest.launches) {
-    for (const plan::Variant &variant : launch.variants) {
-      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
-      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
-      for (const plan::CodeTarget &target : manifest.targets)
+  for (const plan::DeviceProgram &program : manifest.programs)
+    sum += use(program, manifest);
+  for (const plan::CodeTarget &target : manifest.targets) {
+    for (size_t i = 0; i < target.entry_bytes.size(); ++i)
+      require(target.entry_offsets.at(i) + target.entry_bytes[i] <=
+              manifest.sections.at(target.section).bytes);
+    for (const plan::Launch &launch : manifest.programs.at(target.program).launches)
+      for (const plan::Variant &variant : launch.variants)
         require(target.entry_offsets.at(variant.kernel) <
                 manifest.sections.at(target.section).bytes);
-    }
-    for (const plan::Operand &operand : launch.operands) {
-      if (operand.kind == plan::OperandKind::kBuffer)
-        sum += manifest.buffers.at(operand.index).arena_offset;
-      else if (operand.kind == plan::OperandKind::kWeight)
-        sum += manifest.weights.at(operand.index).offset;
-      else
-        sum += manifest.caches.at(operand.index).head_dim;
-    }
   }
-  sum += manifest.buffers.at(manifest.logits_buffer).row_bytes;
   return sum;
 }
 
@@ -74,7 +130,10 @@ Good loadGood() {
   auto path = std::filesystem::temp_directory_path() /
               ("platen_plan_fuzz_" + std::to_string(getpid()) + ".plan");
   require(plan::testing::writeTinyPlan(
-              path, {.bos_token = 1, .tokenizer_kind = "sentencepiece-bpe", .tokenizer = "pieces"})
+              path, {.bos_token = 1,
+                     .cuda_targets = {{"sm_90a", {"sm_90a"}}, {"compute_80", {"compute_80"}}},
+                     .tokenizer_kind = "sentencepiece-bpe",
+                     .tokenizer = "pieces"})
               .isOk());
   std::ifstream stream(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(stream), {}};

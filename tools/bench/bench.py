@@ -271,8 +271,9 @@ class Bench:
 
 def storage_of_inspect(facts: dict) -> Storage:
     """What a step of a plan reads, from `platen inspect --json`."""
-    caches = tuple(CacheBytes(cache["window"], cache["bytes_per_token"]) for cache in facts["caches"])
-    return Storage(facts["reads"]["bytes_per_step"], facts["reads"]["bytes_per_token"], caches)
+    program = next(program for program in facts["programs"] if program["device"] == "host")
+    caches = tuple(CacheBytes(cache["window"], cache["bytes_per_token"]) for cache in program["caches"])
+    return Storage(program["reads"]["bytes_per_step"], program["reads"]["bytes_per_token"], caches)
 
 
 def version() -> str:

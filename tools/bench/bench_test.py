@@ -153,7 +153,7 @@ class ProgramsTest(unittest.TestCase):
             facts = json.loads(subprocess.run([program("PLATEN"), "inspect", "--json", plan], check=True, capture_output=True).stdout)
             storage = bench.storage_of_inspect(facts)
             weights = sum(packing["bytes"] for packing in facts["weights"].values())
-            self.assertTrue(0 < storage.step_bytes <= weights, facts["reads"])
+            self.assertTrue(0 < storage.step_bytes <= weights, facts["programs"])
             self.assertGreater(storage.token_bytes, 0)  # a row of the embedding
             self.assertEqual(len(storage.caches), facts["layers"])
             with Worker("platen", [program("PLATEN_BENCH"), str(plan), "--threads", "1", "--sequences", "2"], [CPU]) as worker:
@@ -170,8 +170,8 @@ class ProgramsTest(unittest.TestCase):
 
 class DriverTest(unittest.TestCase):
     def test_storage_of_inspect(self) -> None:
-        facts = {"reads": {"bytes_per_step": 1000, "bytes_per_token": 10},
-                 "caches": [{"window": 512, "bytes_per_token": 8}, {"window": 0, "bytes_per_token": 8}]}
+        facts = {"programs": [{"device": "host", "reads": {"bytes_per_step": 1000, "bytes_per_token": 10},
+                               "caches": [{"window": 512, "bytes_per_token": 8}, {"window": 0, "bytes_per_token": 8}]}]}
         storage = bench.storage_of_inspect(facts)
         self.assertEqual(storage, Storage(1000, 10, (CacheBytes(512, 8), CacheBytes(0, 8))))
         self.assertEqual(storage.context_bytes(600), 8 * (512 + 600))

@@ -85,9 +85,13 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
                       "Plan file to write (default: the model's name with .plan)");
   command
       ->add_option("--weights", arguments->weights,
-                   "How weights are stored: f32, bf16, int8 or int4")
+                   "How weights are stored: f32, bf16, int8, int4, or for GPUs alone fp8, nvfp4")
       ->capture_default_str();
-  command->add_option("--target", options.targets, "CPU targets, comma-separated (default: all)")
+  command
+      ->add_option(
+          "--target", options.targets,
+          "What to generate code for, comma-separated: host (all CPU targets, the default), "
+          "one of them, or NVIDIA GPUs: sm_80, sm_90a, sm_100f, sm_120f, compute_80, ...")
       ->delimiter(',');
   command->add_option("--tokenizer", options.tokenizer,
                       "tokenizer.model or tokenizer.json (default: the one beside the model)");

@@ -13,6 +13,7 @@ namespace platen::cli {
 
 namespace {
 
+using plan::DeviceProgram;
 using plan::Manifest;
 
 const char *extentName(plan::Extent extent) {
@@ -20,9 +21,9 @@ const char *extentName(plan::Extent extent) {
   return kNames[static_cast<int>(extent)];
 }
 
-uint64_t cacheBytesPerToken(const Manifest &manifest) {
+uint64_t cacheBytesPerToken(const Manifest &manifest, const DeviceProgram &program) {
   uint64_t bytes = 0;
-  for (const plan::Cache &cache : manifest.caches)
+  for (const plan::Cache &cache : program.caches)
     bytes += plan::pageBytes(manifest.limits, cache) / manifest.limits.page_tokens;
   return bytes;
 }
@@ -34,11 +35,11 @@ struct Reads {
 
 /// Bytes of weights that steps read, each weight once. A table is read by row: by an embedding
 /// kernel, or as a raw matrix.
-Reads weightReads(const Manifest &manifest) {
+Reads weightReads(const Manifest &manifest, const DeviceProgram &program) {
   std::vector<bool> whole(manifest.weights.size()), byRow(manifest.weights.size());
-  for (const plan::Launch &launch : manifest.launches) {
+  for (const plan::Launch &launch : program.launches) {
     bool embeds = !launch.variants.empty() &&
-                  manifest.kernels[launch.variants.front().kernel].name.starts_with("embed_");
+                  program.kernels[launch.variants.front().kernel].name.starts_with("embed_");
     for (const plan::Operand &operand : launch.operands) {
       if (operand.kind != plan::OperandKind::kWeight)
         continue;
@@ -67,6 +68,30 @@ std::map<std::string, std::pair<size_t, uint64_t>> packings(const Manifest &mani
   return byPacking;
 }
 
+/// "host", "cuda sm_80": programs for CUDA are told apart by their targets.
+std::string programName(const Manifest &manifest, const DeviceProgram &program) {
+  std::string name = program.device;
+  for (const plan::CodeTarget &target : manifest.targets)
+    if (&manifest.programs[target.program] == &program && program.device == plan::kCudaDevice)
+      name += " " + target.name;
+  return name;
+}
+
+/// How many of a CUDA program's kernels are proven how, and how many are of an older family.
+void printProofs(const Manifest &manifest, const DeviceProgram &program) {
+  size_t proofs[3] = {}, fallbacks = 0, all = 0;
+  for (const plan::Kernel &kernel : program.kernels)
+    if (kernel.cuda) {
+      ++all;
+      ++proofs[static_cast<int>(kernel.cuda->proof)];
+      fallbacks += kernel.cuda->is_fallback;
+    }
+  if (all != 0)
+    fmt::print("kernels     {}: {} measured, {} simulated, {} unverified; {} fall back on an older "
+               "family\n",
+               programName(manifest, program), proofs[2], proofs[1], proofs[0], fallbacks);
+}
+
 void printSummary(const Manifest &manifest) {
   fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n",
              manifest.producer, manifest.model_name, manifest.model.layers, manifest.model.hidden,
@@ -76,14 +101,20 @@ void printSummary(const Manifest &manifest) {
              "tokens a page\n",
              limits.context_tokens, limits.step_tokens, limits.step_rows, limits.step_sequences,
              limits.page_tokens);
-  fmt::print("memory      {:.1f} MB activations, {} bytes of KV cache a token\n",
-             static_cast<double>(manifest.arena_bytes) / 1e6, cacheBytesPerToken(manifest));
   fmt::print("tokens      bos {}{}, eos {}, tokenizer {}\n", manifest.model.bos_token,
              manifest.model.add_bos ? " (added)" : "", fmt::join(manifest.model.eos_tokens, " "),
              manifest.tokenizer.kind.empty() ? "none" : manifest.tokenizer.kind);
   for (const plan::Section &section : manifest.sections)
     fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name,
                section.bytes, section.offset, section.xxh3);
+  for (const DeviceProgram &program : manifest.programs)
+    fmt::print(
+        "program     {}: {} launches of {} kernels, {:.1f} MB activations, {} bytes of KV cache "
+        "a token\n",
+        programName(manifest, program), program.launches.size(), program.kernels.size(),
+        static_cast<double>(program.arena_bytes) / 1e6, cacheBytesPerToken(manifest, program));
+  for (const DeviceProgram &program : manifest.programs)
+    printProofs(manifest, program);
   for (const plan::CodeTarget &target : manifest.targets)
     fmt::print("target      {}: {} kernels, needs {}\n", target.name, target.entry_offsets.size(),
                fmt::join(target.features, " "));
@@ -91,15 +122,82 @@ void printSummary(const Manifest &manifest) {
     fmt::print("weights     {:<22} {:>4} of {:>13} bytes\n", packing, use.first, use.second);
 }
 
-void printLaunches(const Manifest &manifest) {
-  for (const plan::Launch &launch : manifest.launches) {
-    fmt::print("launch      {} over {}\n", launch.name, extentName(launch.extent));
+const char *proofName(plan::Proof proof) {
+  constexpr const char *kNames[] = {"unverified", "simulated", "measured"};
+  return kNames[static_cast<int>(proof)];
+}
+
+void printKernel(const std::string &label, const plan::Kernel &kernel) {
+  fmt::print("              {:<7} {}", label, kernel.name);
+  if (kernel.cuda) {
+    const plan::CudaKernel &cuda = *kernel.cuda;
+    fmt::print("  [{}{}, {}", cuda.family, cuda.is_fallback ? " as fallback" : "",
+               proofName(cuda.proof));
+    if (cuda.predicted_ns != 0)
+      fmt::print(", {:.1f} us predicted", cuda.predicted_ns / 1e3);
+    if (cuda.measured_ns != 0)
+      fmt::print(", {:.1f} us measured", cuda.measured_ns / 1e3);
+    fmt::print("]");
+  }
+  fmt::print("\n");
+}
+
+void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
+  for (const plan::Launch &launch : program.launches) {
+    fmt::print("launch      {}: {} over {}\n", programName(manifest, program), launch.name,
+               extentName(launch.extent));
     for (const plan::Variant &variant : launch.variants) {
       std::string upTo =
           variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
-      fmt::print("              {:<7} {}\n", upTo, manifest.kernels[variant.kernel].name);
+      printKernel(upTo, program.kernels[variant.kernel]);
+      for (uint32_t alternative : variant.alternatives)
+        printKernel("  or", program.kernels[alternative]);
     }
   }
+}
+
+nlohmann::json toJson(const plan::Kernel &kernel) {
+  const plan::CudaKernel &cuda = *kernel.cuda;
+  nlohmann::json json{{"name", kernel.name},
+                      {"operation", cuda.operation},
+                      {"tile", cuda.tile},
+                      {"family", cuda.family},
+                      {"fallback", cuda.is_fallback},
+                      {"proof", proofName(cuda.proof)},
+                      {"workspace_bytes", kernel.scratch_bytes},
+                      {"phases", cuda.phases.size()},
+                      {"tensor_maps", cuda.tensor_maps.size()}};
+  if (cuda.predicted_ns != 0)
+    json["predicted_ns"] = cuda.predicted_ns;
+  if (cuda.measured_ns != 0)
+    json["measured_ns"] = cuda.measured_ns;
+  return json;
+}
+
+nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
+  Reads reads = weightReads(manifest, program);
+  nlohmann::json json{
+      {"device", program.device},
+      {"arena_bytes", program.arena_bytes},
+      {"cache_bytes_per_token", cacheBytesPerToken(manifest, program)},
+      {"reads", {{"bytes_per_step", reads.perStep}, {"bytes_per_token", reads.perToken}}},
+      {"caches", nlohmann::json::array()},
+      {"kernels", nlohmann::json::array()},
+      {"launches", nlohmann::json::array()}};
+  for (const plan::Cache &cache : program.caches)
+    json["caches"].push_back({{"kv_heads", cache.kv_heads},
+                              {"head_dim", cache.head_dim},
+                              {"window", cache.window},
+                              {"bytes_per_token", plan::pageBytes(manifest.limits, cache) /
+                                                      manifest.limits.page_tokens}});
+  for (const plan::Kernel &kernel : program.kernels) {
+    json["kernels"].push_back(kernel.name);
+    if (kernel.cuda)
+      json["cuda_kernels"].push_back(toJson(kernel));
+  }
+  for (const plan::Launch &launch : program.launches)
+    json["launches"].push_back(launch.name);
+  return json;
 }
 
 nlohmann::json toJson(const Manifest &manifest) {
@@ -109,34 +207,22 @@ nlohmann::json toJson(const Manifest &manifest) {
                       {"layers", manifest.model.layers},
                       {"hidden", manifest.model.hidden},
                       {"vocabulary", manifest.model.vocabulary},
-                      {"tokenizer", manifest.tokenizer.kind},
-                      {"arena_bytes", manifest.arena_bytes},
-                      {"cache_bytes_per_token", cacheBytesPerToken(manifest)}};
+                      {"tokenizer", manifest.tokenizer.kind}};
   json["limits"] = {{"context_tokens", manifest.limits.context_tokens},
                     {"step_tokens", manifest.limits.step_tokens},
                     {"step_rows", manifest.limits.step_rows},
                     {"step_sequences", manifest.limits.step_sequences},
                     {"page_tokens", manifest.limits.page_tokens}};
-  Reads reads = weightReads(manifest);
-  json["reads"] = {{"bytes_per_step", reads.perStep}, {"bytes_per_token", reads.perToken}};
-  json["caches"] = nlohmann::json::array();
-  for (const plan::Cache &cache : manifest.caches)
-    json["caches"].push_back({{"kv_heads", cache.kv_heads},
-                              {"head_dim", cache.head_dim},
-                              {"window", cache.window},
-                              {"bytes_per_token", plan::pageBytes(manifest.limits, cache) /
-                                                      manifest.limits.page_tokens}});
   for (const plan::Section &section : manifest.sections)
     json["sections"].push_back(
         {{"name", section.name}, {"bytes", section.bytes}, {"offset", section.offset}});
+  for (const DeviceProgram &program : manifest.programs)
+    json["programs"].push_back(toJson(manifest, program));
   for (const plan::CodeTarget &target : manifest.targets)
-    json["targets"].push_back({{"name", target.name}, {"features", target.features}});
+    json["targets"].push_back(
+        {{"name", target.name}, {"features", target.features}, {"program", target.program}});
   for (const auto &[packing, use] : packings(manifest))
     json["weights"][packing] = {{"count", use.first}, {"bytes", use.second}};
-  for (const plan::Kernel &kernel : manifest.kernels)
-    json["kernels"].push_back(kernel.name);
-  for (const plan::Launch &launch : manifest.launches)
-    json["launches"].push_back(launch.name);
   return json;
 }
 
@@ -165,7 +251,8 @@ void addInspectCommand(CLI::App &app, int &exitCode) {
     }
     printSummary(manifest);
     if (arguments->launches)
-      printLaunches(manifest);
+      for (const DeviceProgram &program : manifest.programs)
+        printLaunches(manifest, program);
   });
 }
 

@@ -140,19 +140,21 @@ TEST_P(DeviceConformance, TakesTheFirstTargetThatItCanRun) {
   plan::Plan plan = loadTiny({.targets = {{"x86-64-future", {"sse2", "platen-never"}},
                                           {"x86-64-second", {"sse2"}},
                                           {"x86-64-third", {}}}});
-  auto program = device_->loadCode(plan);
+  auto target = device_->chooseTarget(plan);
+  ASSERT_TRUE(target.isOk()) << target.status().toString();
+  auto program = device_->loadCode(plan, *target);
   ASSERT_TRUE(program.isOk()) << program.status().toString();
   EXPECT_EQ((*program)->target(), GetParam().checks_cpu ? "x86-64-second" : "x86-64-future");
   EXPECT_EQ((*program)->kernel(3).scratch_bytes, 16U);
 }
 
 TEST_P(DeviceConformance, RefusesAPlanWithoutCodeForIt) {
-  auto none = device_->loadCode(loadTiny({.targets = {}}));
+  auto none = device_->chooseTarget(loadTiny({.targets = {}}));
   EXPECT_EQ(none.status().code(), StatusCode::kUnsupported);
   if (!GetParam().checks_cpu)
     return;
-  auto other = device_->loadCode(loadTiny({.targets = {{"x86-64-future", {"platen-never", "sse2"}},
-                                                       {"x86-64-far", {"platen-x", "platen-y"}}}}));
+  auto other = device_->chooseTarget(loadTiny(
+      {.targets = {{"x86-64-future", {"platen-never", "sse2"}}, {"x86-64-far", {"platen-x", "platen-y"}}}}));
   EXPECT_EQ(other.status().code(), StatusCode::kUnsupported);
   EXPECT_THAT(
       other.status().toString(),
@@ -165,7 +167,7 @@ class DeviceLaunch : public DeviceConformance {
 protected:
   void SetUp() override {
     auto weights = device_->placeWeights(plan_);
-    auto program = device_->loadCode(plan_);
+    auto program = device_->loadCode(plan_, 0);
     ASSERT_TRUE(weights.isOk() && program.isOk());
     weights_ = std::move(*weights);
     program_ = std::move(*program);

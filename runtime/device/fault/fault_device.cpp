@@ -40,10 +40,14 @@ Result<std::unique_ptr<Memory>> FaultDevice::placeWeights(const plan::Plan &plan
   return device_->placeWeights(plan);
 }
 
-Result<std::unique_ptr<Program>> FaultDevice::loadCode(const plan::Plan &plan) {
+Result<uint32_t> FaultDevice::chooseTarget(const plan::Plan &plan) const {
+  return device_->chooseTarget(plan);
+}
+
+Result<std::unique_ptr<Program>> FaultDevice::loadCode(const plan::Plan &plan, uint32_t target) {
   if (strikes(FaultKind::kLoadCode))
     return base::unsupported("injected failure of loadCode()");
-  return device_->loadCode(plan);
+  return device_->loadCode(plan, target);
 }
 
 Status FaultDevice::upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) {

@@ -117,9 +117,10 @@ base::Result<uint32_t> chooseTarget(const plan::Manifest &manifest,
   std::string lacking;
   for (uint32_t i = 0; i < manifest.targets.size(); ++i) {
     const plan::CodeTarget &target = manifest.targets[i];
-    std::string missing;
+    const std::string &device = manifest.programs[target.program].device;
+    std::string missing = device == plan::kHostDevice ? "" : "a device of kind " + device;
     for (const std::string &feature : target.features) {
-      if (!features.contains(feature))
+      if (device == plan::kHostDevice && !features.contains(feature))
         missing.append(missing.empty() ? "" : ", ").append(feature);
     }
     if (missing.empty())

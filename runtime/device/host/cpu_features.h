@@ -14,8 +14,8 @@ namespace platen::device {
 /// registers the operating system does not save is absent. Empty on CPUs other than x86-64.
 const std::set<std::string> &cpuFeatures();
 
-/// Index of the first target all of whose features are in `features`. Errors: kUnsupported, naming
-/// for each target the features that are missing.
+/// Index of the first target of a host program all of whose features are in `features`. Errors:
+/// kUnsupported, naming for each target the features that are missing.
 base::Result<uint32_t> chooseTarget(const plan::Manifest &manifest,
                                     const std::set<std::string> &features);
 

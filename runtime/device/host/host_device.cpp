@@ -59,7 +59,8 @@ public:
   const HostReport &report() const override { return report_; }
   Result<std::unique_ptr<Memory>> allocate(uint64_t bytes, std::string_view purpose) override;
   Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) override;
-  Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan) override;
+  Result<uint32_t> chooseTarget(const plan::Plan &plan) const override;
+  Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan, uint32_t target) override;
   Result<Kernel> registerFunction(PlatenHostKernel function, uint64_t scratch_bytes) override;
   Status upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) override;
   Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
@@ -95,19 +96,21 @@ Result<std::unique_ptr<Memory>> HostDeviceImpl::placeWeights(const plan::Plan &p
   return std::move(placement.memory);
 }
 
-Result<std::unique_ptr<Program>> HostDeviceImpl::loadCode(const plan::Plan &plan) {
-  const plan::Manifest &manifest = plan.manifest();
-  auto index = chooseTarget(manifest, cpuFeatures());
-  if (!index.isOk())
-    return index.status().at(plan.path());
-  const plan::CodeTarget &target = manifest.targets[*index];
-  for (const plan::Kernel &kernel : manifest.kernels)
+Result<uint32_t> HostDeviceImpl::chooseTarget(const plan::Plan &plan) const {
+  auto index = device::chooseTarget(plan.manifest(), cpuFeatures());
+  return index.isOk() ? index : index.status().at(plan.path());
+}
+
+Result<std::unique_ptr<Program>> HostDeviceImpl::loadCode(const plan::Plan &plan, uint32_t index) {
+  const plan::CodeTarget &target = plan.manifest().targets[index];
+  const std::vector<plan::Kernel> &kernels = plan.manifest().programs[target.program].kernels;
+  for (const plan::Kernel &kernel : kernels)
     PLATEN_RETURN_IF_ERROR(pool_->reserveScratch(kernel.scratch_bytes));
   PLATEN_ASSIGN_OR_RETURN(HostCode code, HostCode::load(plan.section(target.section), true));
   report_.target = target.name;
   report_.code_in_place = code.inPlace();
   return std::unique_ptr<Program>(
-      std::make_unique<HostProgram>(std::move(code), target, manifest.kernels));
+      std::make_unique<HostProgram>(std::move(code), target, kernels));
 }
 
 Result<Kernel> HostDeviceImpl::registerFunction(PlatenHostKernel function, uint64_t scratch_bytes) {

@@ -23,8 +23,8 @@ private:
 
 class NullProgram : public Program {
 public:
-  explicit NullProgram(const plan::Manifest &manifest)
-      : target_(manifest.targets.front().name), kernels_(manifest.kernels) {}
+  NullProgram(const plan::Manifest &manifest, const plan::CodeTarget &target)
+      : target_(target.name), kernels_(manifest.programs[target.program].kernels) {}
   std::string_view target() const override { return target_; }
   Kernel kernel(uint32_t index) const override {
     return {.entry = nullptr, .scratch_bytes = kernels_[index].scratch_bytes};
@@ -49,10 +49,15 @@ Result<std::unique_ptr<Memory>> NullDevice::placeWeights(const plan::Plan &plan)
   return std::make_unique<Memory>(const_cast<std::byte *>(weights.data()), weights.size());
 }
 
-Result<std::unique_ptr<Program>> NullDevice::loadCode(const plan::Plan &plan) {
+Result<uint32_t> NullDevice::chooseTarget(const plan::Plan &plan) const {
   if (plan.manifest().targets.empty())
     return base::unsupported("the plan holds no code at all; compile the model again", plan.path());
-  return std::unique_ptr<Program>(std::make_unique<NullProgram>(plan.manifest()));
+  return 0U;
+}
+
+Result<std::unique_ptr<Program>> NullDevice::loadCode(const plan::Plan &plan, uint32_t target) {
+  return std::unique_ptr<Program>(
+      std::make_unique<NullProgram>(plan.manifest(), plan.manifest().targets[target]));
 }
 
 Status NullDevice::upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) {

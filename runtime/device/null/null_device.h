@@ -30,7 +30,8 @@ public:
   std::string description() const override { return "null"; }
   base::Result<std::unique_ptr<Memory>> allocate(uint64_t bytes, std::string_view purpose) override;
   base::Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) override;
-  base::Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan) override;
+  base::Result<uint32_t> chooseTarget(const plan::Plan &plan) const override;
+  base::Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan, uint32_t target) override;
   base::Status upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) override;
   base::Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                                 uint64_t bytes) override;

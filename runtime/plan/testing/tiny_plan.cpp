@@ -2,6 +2,7 @@
 #include "runtime/plan/testing/tiny_plan.h"
 
 #include "runtime/plan/testing/tiny_kernels.h"
+#include "runtime/plan/testing/tiny_kernels_cuda.h"
 
 namespace platen::plan::testing {
 namespace {
@@ -65,54 +66,86 @@ Status appendCode(PlanWriter &writer, const TinyPlanOptions &options, Manifest &
   return Status::ok();
 }
 
-/// Places a buffer behind the last one.
-uint32_t addBuffer(Manifest &manifest, std::string name, Extent extent, uint64_t row_bytes) {
-  manifest.buffers.push_back({.name = std::move(name),
-                              .extent = extent,
-                              .row_bytes = row_bytes,
-                              .arena_offset = manifest.arena_bytes});
-  uint64_t bytes = extentLimit(manifest.limits, extent) * row_bytes + 64;
-  manifest.arena_bytes += (bytes + 63) / 64 * 64;
-  return static_cast<uint32_t>(manifest.buffers.size() - 1);
+/// One image, the module with all kernels, for each target.
+Status appendImages(PlanWriter &writer, const TinyPlanOptions &options, Manifest &manifest) {
+  size_t kernels = tinyCudaKernels().size();
+  std::string_view image = tinyPtx();
+  for (const TinyTarget &target : options.cuda_targets) {
+    PLATEN_ASSIGN_OR_RETURN(uint32_t section,
+                            writer.beginSection(SectionKind::kCode, "code." + target.name));
+    PLATEN_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(image))));
+    PLATEN_RETURN_IF_ERROR(writer.endSection());
+    manifest.targets.push_back({.name = target.name,
+                                .features = target.features,
+                                .section = section,
+                                .entry_offsets = std::vector<uint64_t>(kernels, 0),
+                                .program = 1,
+                                .entry_bytes = std::vector<uint64_t>(kernels, image.size())});
+  }
+  return Status::ok();
 }
 
-void addLaunches(Manifest &manifest) {
+/// Places a buffer behind the last one.
+uint32_t addBuffer(const Limits &limits, DeviceProgram &program, std::string name, Extent extent,
+                   uint64_t row_bytes) {
+  program.buffers.push_back({.name = std::move(name),
+                             .extent = extent,
+                             .row_bytes = row_bytes,
+                             .arena_offset = program.arena_bytes});
+  uint64_t bytes = extentLimit(limits, extent) * row_bytes + 64;
+  program.arena_bytes += (bytes + 63) / 64 * 64;
+  return static_cast<uint32_t>(program.buffers.size() - 1);
+}
+
+/// Launches but for the head, whose variants differ from device to device. `units` is what a
+/// variant says of the units of an extent.
+template <typename MakeUnits>
+void addLaunches(const Manifest &manifest, DeviceProgram &program, MakeUnits units) {
   constexpr uint64_t kRowBytes = TINY_WIDTH * 4;
-  uint32_t x = addBuffer(manifest, "x", Extent::kTokens, kRowBytes);
-  uint32_t hidden = addBuffer(manifest, "hidden", Extent::kRows, kRowBytes);
-  uint32_t logits =
-      addBuffer(manifest, "logits", Extent::kRows, uint64_t{manifest.model.vocabulary} * 4);
-  manifest.logits_buffer = logits;
-  manifest.hidden_buffer = static_cast<int32_t>(hidden);
-  manifest.kernels = {{"embed_i32__test_v1", 0},
-                      {"store_i32__test_v1", 0},
-                      {"sum_i32__test_v1", 0},
-                      {"head_f32__test_v1", 16}};
+  uint32_t x = addBuffer(manifest.limits, program, "x", Extent::kTokens, kRowBytes);
+  uint32_t hidden = addBuffer(manifest.limits, program, "hidden", Extent::kRows, kRowBytes);
+  uint32_t logits = addBuffer(manifest.limits, program, "logits", Extent::kRows,
+                              uint64_t{manifest.model.vocabulary} * 4);
+  program.caches = {
+      {.kv_heads = 1, .head_dim = TINY_WIDTH, .dtype = base::DType::kF32, .window = 0}};
+  program.logits_buffer = logits;
+  program.hidden_buffer = static_cast<int32_t>(hidden);
   Operand table{OperandKind::kWeight, 0}, meta{OperandKind::kWeight, 1},
       cache{OperandKind::kCache, 0};
   auto buffer = [](uint32_t index) { return Operand{OperandKind::kBuffer, index}; };
-  auto variant = [](uint64_t max_extent, uint32_t kernel, Units units) {
-    return Variant{max_extent, kernel, units};
+  auto launch = [&](const char *name, Extent extent, uint32_t kernel,
+                    std::vector<Operand> operands) {
+    program.launches.push_back(
+        {name, extent, {{extentLimit(manifest.limits, extent), kernel, units(extent)}}, operands});
   };
-  Units tokens{Extent::kTokens, 1, 1}, rows{Extent::kRows, 1, 1};
-  manifest.launches = {{"embed",
-                        Extent::kTokens,
-                        {variant(manifest.limits.step_tokens, 0, tokens)},
-                        {table, buffer(x)}},
-                       {"store",
-                        Extent::kTokens,
-                        {variant(manifest.limits.step_tokens, 1, tokens)},
-                        {meta, buffer(x), cache}},
-                       {"sum",
-                        Extent::kRows,
-                        {variant(manifest.limits.step_rows, 2, rows)},
-                        {meta, cache, buffer(hidden)}},
-                       // One row, or more: the same kernel, but its units are counted in two ways.
-                       {"head",
-                        Extent::kRows,
-                        {variant(1, 3, Units{Extent::kOne, 1, 2}),
-                         variant(uint64_t{1} << 20, 3, Units{Extent::kRows, 1, 2})},
-                        {meta, buffer(hidden), buffer(logits)}}};
+  launch("embed", Extent::kTokens, 0, {table, buffer(x)});
+  launch("store", Extent::kTokens, 1, {meta, buffer(x), cache});
+  launch("sum", Extent::kRows, 2, {meta, cache, buffer(hidden)});
+  launch("head", Extent::kRows, 3, {meta, buffer(hidden), buffer(logits)});
+}
+
+DeviceProgram hostProgram(const Manifest &manifest) {
+  DeviceProgram program;
+  program.device = kHostDevice;
+  program.kernels = {{"embed_i32__test_v1", 0},
+                     {"store_i32__test_v1", 0},
+                     {"sum_i32__test_v1", 0},
+                     {"head_f32__test_v1", 16}};
+  addLaunches(manifest, program, [](Extent extent) { return Units{extent, 1, 1}; });
+  // One row, or more: the same kernel, but its units are counted in two ways.
+  program.launches.back().variants = {{1, 3, Units{Extent::kOne, 1, 2}},
+                                      {uint64_t{1} << 20, 3, Units{Extent::kRows, 1, 2}}};
+  return program;
+}
+
+DeviceProgram cudaProgram(const Manifest &manifest) {
+  DeviceProgram program;
+  program.device = kCudaDevice;
+  program.kernels = tinyCudaKernels();
+  addLaunches(manifest, program, [](Extent) { return Units{}; });
+  // Either kernel would do for any number of rows.
+  program.launches.back().variants = {{1, 3, Units{}, {4}}, {uint64_t{1} << 20, 4, Units{}, {3}}};
+  return program;
 }
 
 } // namespace
@@ -129,10 +162,9 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
                     .bos_token = options.bos_token,
                     .add_bos = options.add_bos,
                     .weight_format = "f32"};
-  manifest.caches = {
-      {.kv_heads = 1, .head_dim = TINY_WIDTH, .dtype = base::DType::kF32, .window = 0}};
   PLATEN_RETURN_IF_ERROR(appendWeights(writer, options, manifest));
   PLATEN_RETURN_IF_ERROR(appendCode(writer, options, manifest));
+  PLATEN_RETURN_IF_ERROR(appendImages(writer, options, manifest));
   if (!options.tokenizer_kind.empty()) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t section,
                             writer.beginSection(SectionKind::kTokenizer, "tokenizer"));
@@ -140,7 +172,9 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
     PLATEN_RETURN_IF_ERROR(writer.endSection());
     manifest.tokenizer = {.kind = options.tokenizer_kind, .section = section};
   }
-  addLaunches(manifest);
+  manifest.programs.push_back(hostProgram(manifest));
+  if (!options.cuda_targets.empty())
+    manifest.programs.push_back(cudaProgram(manifest));
   return manifest;
 }
 

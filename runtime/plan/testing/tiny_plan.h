@@ -4,7 +4,8 @@
 // Its model looks up a row of integers for each token, keeps it in the paged KV cache, sums the
 // rows of all positions of the sequence, and gives logit 1 to one token that depends on that sum, 0
 // to the others. So the next token depends on the whole history through the cache, and
-// tinyNextToken() says which it must be. x86-64 only.
+// tinyNextToken() says which it must be. x86-64
+// and, if asked for, CUDA.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,9 @@ struct TinyPlanOptions {
   int32_t bos_token = -1;
   bool add_bos = false;
   std::vector<TinyTarget> targets{TinyTarget{}};
+  /// If there are any, the plan has a second program, for CUDA devices, whose images are PTX for
+  /// compute capability 8.0 whatever the features say.
+  std::vector<TinyTarget> cuda_targets{};
   /// With a kind, `tokenizer` becomes the tokenizer's section.
   std::string tokenizer_kind{};
   std::string tokenizer{};

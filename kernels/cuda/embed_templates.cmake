@@ -1,0 +1,10 @@
+# Writes OUTPUT: a C++ file that holds the text of each of FILES (a list, ";" as separator) as a raw string.
+set(text "#include \"kernels/cuda/templates.h\"\n\nnamespace platen::kernels {\n\n")
+string(APPEND text "std::string_view cudaTemplate(std::string_view name) {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name "${file}" NAME)
+  file(READ "${file}" content)
+  string(APPEND text "  if (name == \"${name}\")\n    return R\"PLATEN(#line 1 \"${name}\"\n${content})PLATEN\";\n")
+endforeach()
+string(APPEND text "  return {};\n}\n\n} // namespace platen::kernels\n")
+file(WRITE "${OUTPUT}" "${text}")

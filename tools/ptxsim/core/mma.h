@@ -1,0 +1,32 @@
+// mma.sync: what an instruction does, in eight bytes, so that an op carries it.
+#pragma once
+
+#include "tools/ptxsim/core/elements.h"
+
+#include <bit>
+#include <cstdint>
+
+namespace platen::ptxsim {
+
+struct MmaPlan {
+  uint8_t m = 0;     // 8 or 16; n is 8
+  uint8_t words = 0; // of a row of A: k elements packed into 32 bits (f64: 64 bits)
+  Element a{}, b{};
+  Element d{};        // also of C: f16, f32, f64 or s32
+  Element scale{};    // kNone: no block scaling
+  uint8_t scales = 0; // 1, 2 or 4 scales along k
+  uint8_t flags = 0;
+  enum : uint8_t { kSaturate = 1, kAnd = 2 }; // kAnd: of b1, otherwise xor
+
+  int bitsOfWord() const { return a == Element::kF64 ? 64 : 32; }
+  int k() const { return words * bitsOfWord() / bitsOf(a); }
+  int accumulators() const { return m / 4; } // elements of C in a lane
+  int registersOfC() const { return d == Element::kF16 ? accumulators() / 2 : accumulators(); }
+  int registersOfA() const { return words / 4 * (m / 8); }
+  int registersOfB() const { return words / 4; }
+  int64_t encode() const { return std::bit_cast<int64_t>(*this); }
+  static MmaPlan decode(int64_t bits) { return std::bit_cast<MmaPlan>(bits); }
+};
+static_assert(sizeof(MmaPlan) == 8);
+
+} // namespace platen::ptxsim
