@@ -104,8 +104,8 @@ encode(const CudaTensorMap &map, uint64_t address, uint64_t bytes) {
   tensor.address = address + map.offsetBytes;
   for (size_t i = 0; i < map.dimensions.size(); ++i) {
     const CudaTensorMap::Dimension &dimension = map.dimensions[i];
-    tensor.extent[i] = dimension.size != 0 ? dimension.size
-                                           : (bytes - map.offsetBytes) / dimension.strideBytes;
+    tensor.extent[i] =
+        dimension.size != 0 ? dimension.size : (bytes - map.offsetBytes) / dimension.strideBytes;
     tensor.stride[i] = dimension.strideBytes;
     tensor.box[i] = dimension.box;
   }
