@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <optional>
 #include <unistd.h>
 
 #include "runtime/device/cuda/testing/driver_double.h"
@@ -28,13 +29,18 @@ protected:
     driver_ =
         reinterpret_cast<device::cuda::CudaDoubleAccess>(dlsym(library, "platenCudaDouble"))();
     driver_->reset();
+    if (const char *before = std::getenv("PLATEN_CUDA_DRIVER"))
+      before_ = before;
     setenv("PLATEN_CUDA_DRIVER", PLATEN_CUDA_DOUBLE, 1);
     const auto *info = testing::UnitTest::GetInstance()->current_test_info();
     path_ = std::filesystem::temp_directory_path() /
             ("platen_choose_" + std::to_string(getpid()) + "_" + info->name());
   }
   ~ChooseDevice() override {
-    unsetenv("PLATEN_CUDA_DRIVER");
+    if (before_)
+      setenv("PLATEN_CUDA_DRIVER", before_->c_str(), 1);
+    else
+      unsetenv("PLATEN_CUDA_DRIVER");
     std::filesystem::remove(path_);
   }
   base::Result<Engine> load(const TinyPlanOptions &plan, const EngineOptions &options) {
@@ -52,6 +58,7 @@ protected:
   TinyPlanOptions both() { return {.cuda_targets = {{"ptx", {"compute_80"}}}}; }
 
   CudaDouble *driver_ = nullptr;
+  std::optional<std::string> before_;
   std::filesystem::path path_;
 };
 
@@ -182,6 +189,40 @@ TEST_F(ChooseDevice, ALostDeviceFailsItsRequestsAndThoseToCome) {
   engine = base::Status(base::internalError("gone"));
   void *library = dlopen(PLATEN_CUDA_DOUBLE, RTLD_NOW | RTLD_LOCAL);
   (void)reinterpret_cast<device::cuda::CudaDoubleAccess>(dlsym(library, "platenCudaDouble"))();
+}
+
+// Over whatever driver with a device there is, a GPU's or a simulator's: batches, graphs, the whole
+// history.
+TEST(CudaDriver, GeneratesWhatTheHostDoes) {
+  auto path = std::filesystem::temp_directory_path() /
+              ("platen_cuda_driver_" + std::to_string(getpid()) + ".plan");
+  ASSERT_TRUE(plan::testing::writeTinyPlan(
+                  path.string(), {.targets = {}, .cuda_targets = {{"ptx", {"compute_80"}}}})
+                  .isOk());
+  for (bool graphs : {true, false}) {
+    auto engine = Engine::load(path.string(), {.device = "cuda", .cuda_graphs = graphs});
+    if (!engine.isOk()) {
+      std::filesystem::remove(path);
+      GTEST_SKIP() << engine.status().toString();
+    }
+    std::vector<std::pair<RequestId, std::vector<int32_t>>> requests;
+    for (int32_t i = 0; i < 6; ++i) { // with prompts of up to 36 tokens, in steps of at most 16
+      std::vector<int32_t> history(static_cast<size_t>(1 + 7 * i), i);
+      auto id = engine->submit({.tokens = history, .max_tokens = 20});
+      ASSERT_TRUE(id.isOk()) << id.status().toString();
+      requests.emplace_back(*id, history);
+    }
+    for (auto &[id, history] : requests) {
+      auto result = engine->wait(id);
+      ASSERT_TRUE(result.isOk() && result->status.isOk()) << result->status.toString();
+      ASSERT_EQ(result->tokens.size(), 20U);
+      for (int32_t token : result->tokens) {
+        ASSERT_EQ(token, plan::testing::tinyNextToken(history, 32)) << history.size();
+        history.push_back(token);
+      }
+    }
+  }
+  std::filesystem::remove(path);
 }
 
 } // namespace
