@@ -231,7 +231,7 @@ void TensorCore5::check(const Case &c) {
                          : std::bit_cast<uint32_t>(static_cast<float>(random_() % 4096) - 2048);
   auto laneOf = [&](uint32_t row) { return c.m == 128 ? row : row / 16 * 32 + row % 16 + lanes; };
   std::string body = fillTensor(static_cast<int>(c.n));
-  std::string left = "%da";
+  std::string operandA = "%da";
   if (c.aTensor) {
     for (uint32_t row = 0; row < c.m; ++row)
       for (uint32_t i = 0; i < k; ++i)
@@ -242,7 +242,7 @@ void TensorCore5::check(const Case &c) {
     body += loads(200, 8) + "tcgen05.st.sync.aligned.32x32b.x8.b32 [%tw+256], " + vectorOf(8) +
             ";\ntcgen05.wait::st.sync.aligned;\nadd.u32 %z, %ta, " +
             std::to_string((lanes << 16) + 256) + ";\n";
-    left = "[%z]";
+    operandA = "[%z]";
   }
   body += kBarrier;
   std::string mask = c.mask ? "{%m0, %m1, %m2, %m3}, " : "", scaleOperands;
@@ -259,7 +259,7 @@ void TensorCore5::check(const Case &c) {
     scaleOperands = "[%ta+300], [%ta+304], ";
   }
   std::string d = c.upperLanes ? "[%ta+1048576]" : "[%ta]"; // lane 16
-  body += "@%one tcgen05.mma.cta_group::1.kind::" + c.kind + c.suffix + " " + d + ", " + left +
+  body += "@%one tcgen05.mma.cta_group::1.kind::" + c.kind + c.suffix + " " + d + ", " + operandA +
           ", %db, %id, " + scaleOperands + mask + "%f" +
           (c.scaleInput ? ", " + std::to_string(c.scaleInput) : "") + ";\n" + kCommit + kAwait +
           kFence + readTensor(static_cast<int>(c.n));
@@ -271,6 +271,18 @@ void TensorCore5::check(const Case &c) {
       {image, in, out, a.tensorDescriptor(), b.tensorDescriptor(), descriptorOf(c), c.accumulate},
       kImageBytes);
   auto result = run.download<uint32_t>(out, 128 * 256);
+  // The elements as numbers, scaled.
+  std::vector<double> left(c.m * k), right(c.n * k);
+  for (uint32_t i = 0; i < c.m * k; ++i)
+    left[i] =
+        valueOf(c.a, A[i]) *
+        (c.scales ? valueOf(c.scale, scales[0][i / k * 4 + c.scaleIdA + i % k / (k / c.scales)])
+                  : 1);
+  for (uint32_t i = 0; i < c.n * k; ++i)
+    right[i] =
+        valueOf(c.b, B[i]) *
+        (c.scales ? valueOf(c.scale, scales[1][i / k * 4 + c.scaleIdB + i % k / (k / c.scales)])
+                  : 1);
   constexpr uint32_t kMask[4] = {0x0000FFFF, 0, 0x80000001, 5};
   for (uint32_t row = 0; row < c.m; ++row)
     for (uint32_t column = 0; column < c.n; ++column) {
@@ -287,11 +299,7 @@ void TensorCore5::check(const Case &c) {
                            : static_cast<double>(std::bit_cast<float>(before));
       sum = std::ldexp(sum, -static_cast<int>(c.scaleInput));
       for (uint32_t i = 0; i < k; ++i) {
-        double x = valueOf(c.a, A[row * k + i]), y = valueOf(c.b, B[column * k + i]);
-        if (c.scales) {
-          x *= valueOf(c.scale, scales[0][row * 4 + c.scaleIdA + i / (k / c.scales)]);
-          y *= valueOf(c.scale, scales[1][column * 4 + c.scaleIdB + i / (k / c.scales)]);
-        }
+        double x = left[row * k + i], y = right[column * k + i];
         sum += (c.negate ? -x : x) * y;
         integer += static_cast<int64_t>(x) * static_cast<int64_t>(y);
       }
