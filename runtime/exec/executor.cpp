@@ -249,6 +249,16 @@ Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, devic
   return std::unique_ptr<Executor>(new Executor(std::move(impl)));
 }
 
+uint64_t Executor::fixedBytes(const plan::Plan &plan, uint32_t target) {
+  const plan::Manifest &manifest = plan.manifest();
+  const plan::DeviceProgram &route = manifest.programs[manifest.targets[target].program];
+  uint64_t scratch = 0;
+  for (const plan::Kernel &kernel : route.kernels)
+    scratch = std::max(scratch, kernel.scratch_bytes);
+  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch +
+         route.caches.size() * kCacheAlignment + StepBuffer::maxBytes(manifest.limits);
+}
+
 Result<StepOutputs> Executor::run(const StepInputs &inputs) {
   Impl &self = *impl_;
   PLATEN_RETURN_IF_ERROR(checkInputs(inputs, self.manifest, self.route.caches, self.pages));

@@ -59,6 +59,8 @@ public:
   static base::Result<std::unique_ptr<Executor>>
   create(const plan::Plan &plan, device::Device &device, const ExecutorOptions &options);
   ~Executor();
+  /// Device memory that create() takes beside the KV pages, when weights are copied there.
+  static uint64_t fixedBytes(const plan::Plan &plan, uint32_t target);
 
   /// Executes one step. T, R and S may be 0. Errors: kInvalidArgument when the inputs exceed the
   /// plan's limits or name absent tokens, sequences or pages; nothing was launched then. Otherwise

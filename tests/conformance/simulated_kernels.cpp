@@ -104,8 +104,8 @@ encode(const CudaTensorMap &map, uint64_t address, uint64_t bytes) {
   tensor.address = address + map.offsetBytes;
   for (size_t i = 0; i < map.dimensions.size(); ++i) {
     const CudaTensorMap::Dimension &dimension = map.dimensions[i];
-    tensor.extent[i] = dimension.size != 0 ? dimension.size
-                                           : (bytes - map.offsetBytes) / dimension.strideBytes;
+    tensor.extent[i] =
+        dimension.size != 0 ? dimension.size : (bytes - map.offsetBytes) / dimension.strideBytes;
     tensor.stride[i] = dimension.strideBytes;
     tensor.box[i] = dimension.box;
   }
@@ -202,6 +202,27 @@ const std::vector<CudaKernelInfo> &KernelSet::add(const kernels::CudaKernelSpec 
     return candidates_["none"];
   const std::string key = all.value().front().key;
   return candidates_[key] = std::move(all).value();
+}
+
+CudaKernelInfo KernelSet::addMutant(const CudaKernelInfo &kernel, const std::string &from,
+                                    const std::string &to) {
+  CudaKernelInfo mutant = kernel;
+  mutant.name += "_mutant" + std::to_string(candidates_.size());
+  const size_t at = mutant.source.find(from);
+  EXPECT_NE(at, std::string::npos) << "not in the source: " << from;
+  EXPECT_EQ(mutant.source.find(from, at + 1), std::string::npos) << "twice in the source: " << from;
+  if (at != std::string::npos)
+    mutant.source.replace(at, from.size(), to);
+  auto rename = [&](std::string &text) {
+    for (size_t found = 0; (found = text.find(kernel.name, found)) != std::string::npos;
+         found += mutant.name.size())
+      text.replace(found, kernel.name.size(), mutant.name);
+  };
+  rename(mutant.source);
+  for (CudaPhase &phase : mutant.phases)
+    rename(phase.entry);
+  candidates_[mutant.name] = {mutant};
+  return mutant;
 }
 
 std::string KernelSet::compile() {
