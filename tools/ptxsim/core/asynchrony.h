@@ -65,6 +65,7 @@ Clock pendingClock(const Pending &pending);
 void arriveOn(Block &block, uint32_t offset, uint32_t count, const Clock &clock);
 void completeTx(Block &block, uint32_t offset, uint32_t bytes, const Clock &clock);
 void expectTx(Block &block, uint32_t offset, uint32_t bytes);
+void addPending(Block &block, uint32_t offset, uint32_t count); // of this phase
 void dropFrom(Block &block, uint32_t offset, uint32_t count); // lowers what the next phases expect
 /// Block and offset of the mbarrier at a lane's shared address, which must be one.
 MbarrierState &mbarrierAt(Warp &warp, uint64_t address, uint32_t lane, Block *&block,

@@ -1,5 +1,5 @@
 // atom and red: read-modify-write of one lane after the other, atomic between host threads.
-#include "tools/ptxsim/core/forms_memory.h"
+#include "tools/ptxsim/core/forms_async.h"
 
 #include <bit>
 #include <cstring>
@@ -99,6 +99,41 @@ template <class T, class F> void runAtomic(Warp &warp, const Op &op, uint32_t ma
   }
 }
 
+template <class T, class F> void reduce(uint8_t *target, const uint8_t *value) {
+  using Bits = std::conditional_t<sizeof(T) == 8, uint64_t,
+                                  std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>>;
+  Bits bits;
+  std::memcpy(&bits, value, sizeof bits);
+  T operand = take<T>(static_cast<Lane<T>>(bits));
+  update<T, F>(target, operand, operand, false);
+}
+template <class T> Reducer reducerOf(const Instruction &i) {
+  using L = Lowering;
+  if (L::has(i, "add"))
+    return &reduce<T, Add>;
+  if constexpr (!std::is_floating_point_v<T>) {
+    if (L::has(i, "min"))
+      return &reduce<T, Extreme<false>>;
+    if (L::has(i, "max"))
+      return &reduce<T, Extreme<true>>;
+  }
+  if constexpr (std::is_integral_v<T>) {
+    if (L::has(i, "and"))
+      return &reduce<T, And>;
+    if (L::has(i, "or"))
+      return &reduce<T, Or>;
+    if (L::has(i, "xor"))
+      return &reduce<T, Xor>;
+  }
+  if constexpr (std::is_same_v<T, uint32_t>) {
+    if (L::has(i, "inc"))
+      return &reduce<T, Increment>;
+    if (L::has(i, "dec"))
+      return &reduce<T, Decrement>;
+  }
+  return nullptr;
+}
+
 template <class T> Handler bitwise(const Instruction &i) {
   using L = Lowering;
   if (L::has(i, "and"))
@@ -151,8 +186,26 @@ Handler handlerOf(const Instruction &i, Type type) {
 
 } // namespace
 
+Reducer reducerOf(const Instruction &i, Type type) {
+  switch (type) {
+  case Type::kB32:
+  case Type::kU32: return reducerOf<uint32_t>(i);
+  case Type::kS32: return reducerOf<int32_t>(i);
+  case Type::kB64:
+  case Type::kU64: return reducerOf<uint64_t>(i);
+  case Type::kS64: return reducerOf<int64_t>(i);
+  case Type::kF16: return reducerOf<F16>(i);
+  case Type::kBF16: return reducerOf<BF16>(i);
+  case Type::kF32: return reducerOf<float>(i);
+  case Type::kF64: return reducerOf<double>(i);
+  default: return nullptr;
+  }
+}
+
 bool lowerAtomic(Lowering &l, const Instruction &i) {
   using L = Lowering;
+  if (L::has(i, "async"))
+    return lowerStoreAsync(l, i);
   bool hasResult = i.parts[0] == "atom", isSwap = L::has(i, "cas");
   if (!knownQualifiers(l, i, {"and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max",
                               "noftz"}))

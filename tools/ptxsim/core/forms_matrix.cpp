@@ -42,7 +42,7 @@ std::span<const Form> matrixForms() {
   static constexpr Form kForms[] = {
       {"mma", &lowerMma, Pipe::kMma},           {"ldmatrix", &lowerLdmatrix, Pipe::kLsu},
       {"stmatrix", &lowerStmatrix, Pipe::kLsu}, {"movmatrix", &lowerMovmatrix, Pipe::kAlu},
-      {"wgmma", &lowerWgmma, Pipe::kMma},
+      {"wgmma", &lowerWgmma, Pipe::kMma},       {"tcgen05", &lowerTensorCore5, Pipe::kMma},
   };
   return kForms;
 }

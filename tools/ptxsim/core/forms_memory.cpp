@@ -1,5 +1,5 @@
 // Loads and stores of every space, type and vector length.
-#include "tools/ptxsim/core/forms_memory.h"
+#include "tools/ptxsim/core/forms_async.h"
 
 #include "tools/ptxsim/core/access.h"
 
@@ -293,7 +293,7 @@ bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
 bool lowerLoad(Lowering &l, const Instruction &i) { return lowerTransfer(l, i, true); }
 bool lowerStore(Lowering &l, const Instruction &i) {
   if (Lowering::has(i, "async"))
-    return l.refuse("not a plain store");
+    return lowerStoreAsync(l, i);
   return lowerTransfer(l, i, false);
 }
 

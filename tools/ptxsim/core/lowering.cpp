@@ -262,6 +262,12 @@ bool Lowering::predicate(const Operand &operand, uint32_t &offset, bool &negated
   return true;
 }
 
+bool Lowering::isPredicate(const Operand &operand) {
+  Place place;
+  return operand.kind == Operand::Kind::kName && findRegister(operand.name, place) &&
+         place.isPredicate;
+}
+
 Op &Lowering::emit(Handler handler, Pipe pipe) {
   Op &op = code_.ops.emplace_back();
   op.run = handler;

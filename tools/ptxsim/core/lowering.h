@@ -64,6 +64,8 @@ public:
   bool source(const Operand &operand, bool wide, Place &place, Type immediate = Type::kNone);
   bool destination(const Operand &operand, Place &place, bool wideSink = false);
   bool predicate(const Operand &operand, uint32_t &offset, bool &negated);
+  /// Whether the operand names a predicate register.
+  bool isPredicate(const Operand &operand);
   uint32_t constant(uint64_t bits, bool wide);
   uint32_t scratch(bool wide) { return allocate(wide ? 256 : 128); }
   /// Whether the operand names a register or a special register, and where it lies.

@@ -105,6 +105,15 @@ void completeTx(Block &block, uint32_t offset, uint32_t bytes, const Clock &cloc
   ++block.cluster->progress;
 }
 
+void addPending(Block &block, uint32_t offset, uint32_t count) {
+  stateOf(block, offset);
+  MbarrierWord word = MbarrierWord::unpack(load(block, offset));
+  word.pending += count;
+  if (word.pending > kMbarrierMaxCount)
+    stop(ViolationKind::kIllegalInstruction, "an mbarrier's pending count overflows", 0, offset);
+  store(block, offset, word);
+}
+
 void dropFrom(Block &block, uint32_t offset, uint32_t count) {
   stateOf(block, offset);
   MbarrierWord word = MbarrierWord::unpack(load(block, offset));
