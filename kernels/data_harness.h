@@ -2,6 +2,7 @@
 // random weights together with the numbers they stand for. Header-only.
 #pragma once
 
+#include "kernels/narrow_float.h"
 #include "kernels/packing.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/kernel_abi.h"
@@ -110,6 +111,32 @@ struct RandomWeight {
   std::vector<float> scales;  // quantised: [n][k/32]
 };
 
+/// Element (row, i) of f8 or f4 with a random code, and its scales where they begin; all bits of a
+/// group's scale occur. Returns its value.
+inline double putNarrow(uint8_t *bytes, const Packing &packing, uint64_t row, uint64_t i,
+                        uint64_t k, std::mt19937 &random) {
+  const bool f4 = packing.element == Packing::Element::kF4;
+  const uint64_t scaleAt = packing.channelScaleOffset(row, k);
+  float scale = 0, group = 1;
+  if (i == 0) {
+    scale = 0.01F * (1 + static_cast<float>(random() % 1000) / 300);
+    std::memcpy(bytes + scaleAt, &scale, 4);
+  }
+  std::memcpy(&scale, bytes + scaleAt, 4);
+  if (f4) {
+    uint8_t &at = bytes[packing.groupScaleOffset(row, i, k)];
+    if (i % kFloatGroup == 0)
+      at = static_cast<uint8_t>(random() % 8 == 0 ? random() % 0x7f : 0x30 + random() % 0x10);
+    group = e4m3ToFloat(at);
+  }
+  uint8_t code = static_cast<uint8_t>(random() % (f4 ? 16 : 256));
+  if (!f4 && (code & 0x7fU) == 0x7f) // not a number
+    code ^= 1U;
+  uint8_t &to = bytes[packing.elementOffset(row, i, k)];
+  to = f4 ? static_cast<uint8_t>(to | code << Packing::floatNibbleShift(i)) : code;
+  return double{f4 ? e2m1ToFloat(code) : e4m3ToFloat(code)} * group * scale;
+}
+
 inline RandomWeight randomWeight(const Packing &packing, uint64_t n, uint64_t k, uint32_t seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, 1);
@@ -136,6 +163,10 @@ inline RandomWeight randomWeight(const Packing &packing, uint64_t n, uint64_t k,
     int32_t zero = packing.defaultZero();
     for (uint64_t i = 0; i < k; ++i) {
       double &value = weight.values[row * k + i];
+      if (packing.isNarrowFloat()) {
+        value = putNarrow(bytes, packing, row, i, k, random);
+        continue;
+      }
       if (!packing.isQuantized()) {
         const uint64_t at = packing.layout == Packing::Layout::kRaw
                                 ? (row * k + i) * packing.elementBytes()

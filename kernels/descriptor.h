@@ -71,12 +71,25 @@ inline constexpr std::array<KernelDescriptor, 28> kHostKernels = {{
     {"select_rows", "f32", ""},
 }};
 
-/// The row for an op and packing ("" if it reads none), or nullptr.
+/// Kernels that GPUs alone have, by the same fields (costs are kernels/cuda/cost.h's).
+inline constexpr std::array<KernelDescriptor, 2> kDeviceKernels = {{
+    {"matmul", "f8_f8", "panel16.f8"},
+    {"matmul", "f4_f4", "panel16.f4"},
+}};
+
+/// The host's row for an op and packing ("" if it reads none), or nullptr.
 constexpr const KernelDescriptor *findKernel(std::string_view op, std::string_view packing) {
   for (const KernelDescriptor &row : kHostKernels)
     if (row.op == op && row.packing == packing)
       return &row;
   return nullptr;
+}
+/// As above on any target.
+constexpr const KernelDescriptor *findAnyKernel(std::string_view op, std::string_view packing) {
+  for (const KernelDescriptor &row : kDeviceKernels)
+    if (row.op == op && row.packing == packing)
+      return &row;
+  return findKernel(op, packing);
 }
 
 } // namespace platen::kernels

@@ -17,9 +17,46 @@ struct Exact {
   double magnitude; // the sum of absolute values, for the bound
 };
 
+/// A row of x as f8 and f4 matmuls round it (specs.h).
+inline std::vector<double> narrowRow(const Packing &packing, const float *x, uint64_t k) {
+  constexpr float kMost = 3.40282347e38F;
+  std::vector<double> rounded(k);
+  float most = 0;
+  for (uint64_t i = 0; i < k; ++i)
+    most = std::max(most, std::abs(x[i]));
+  if (most == 0)
+    return rounded;
+  if (packing.element == Packing::Element::kF8) {
+    const float inverse = std::min(448.0F / most, kMost), scale = most / 448.0F;
+    for (uint64_t i = 0; i < k; ++i)
+      rounded[i] = double{e4m3ToFloat(floatToE4m3(x[i] * inverse))} * scale;
+    return rounded;
+  }
+  const float scale = most / 2688.0F;
+  for (uint64_t first = 0; first < k; first += kFloatGroup) {
+    const uint64_t last = std::min(first + kFloatGroup, k);
+    float largest = 0;
+    for (uint64_t i = first; i < last; ++i)
+      largest = std::max(largest, std::abs(x[i]));
+    const float group = e4m3ToFloat(floatToE4m3(largest / 6.0F / scale));
+    const float inverse = group > 0 ? std::min(1.0F / (group * scale), kMost) : 0;
+    for (uint64_t i = first; i < last; ++i)
+      rounded[i] = double{e2m1ToFloat(floatToE2m1(x[i] * inverse))} * group * scale;
+  }
+  return rounded;
+}
+
 /// Row `t` of x times channel `n` of the weight, in double, from the numbers the kernel sees.
 inline Exact dot(const RandomWeight &w, const Buffer &x, uint64_t t, uint64_t n, bool roundX) {
   Exact sum{0, 0};
+  if (w.packing.isNarrowFloat()) {
+    const std::vector<double> row = narrowRow(w.packing, x.as<float>() + t * w.k, w.k);
+    for (uint64_t k = 0; k < w.k; ++k) {
+      const double term = row[k] * w.values[n * w.k + k];
+      sum.value += term, sum.magnitude += std::abs(term);
+    }
+    return sum;
+  }
   if (!w.packing.isQuantized()) {
     for (uint64_t k = 0; k < w.k; ++k) {
       float value = x.as<float>()[t * w.k + k];

@@ -92,7 +92,7 @@ Status checkBlock(const ScalarBlock &block, uint64_t inputs, const std::string &
 
 Result<KernelRequest> describe(const MatmulSpec &spec) {
   const std::string where = "matmul";
-  const KernelDescriptor *entry = findKernel("matmul", spec.packing.name);
+  const KernelDescriptor *entry = findAnyKernel("matmul", spec.packing.name);
   if (entry == nullptr)
     return base::unsupported("no matmul reads packing '" + std::string(spec.packing.name) +
                                  "'; use a panel16 packing",

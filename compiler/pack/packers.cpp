@@ -1,6 +1,7 @@
 #include "compiler/pack/packers.h"
 
 #include "compiler/pack/group_quantizer.h"
+#include "compiler/pack/narrow_quantizer.h"
 #include "runtime/base/dtype.h"
 
 #include <algorithm>
@@ -124,6 +125,33 @@ Status packQuantizedPanel(const DenseSource &source, const Packing &packing, uin
   return Status::ok();
 }
 
+Status packNarrowPanel(const DenseSource &source, const Packing &packing, uint64_t panel,
+                       uint8_t *out) {
+  std::vector<float> row(source.k);
+  for (uint64_t lane = 0; lane < kPanelRows && panel * kPanelRows + lane < source.n; ++lane) {
+    for (uint64_t k = 0; k < source.k; ++k) {
+      row[k] = element(source, panel * kPanelRows + lane, k);
+      if (!std::isfinite(row[k]))
+        return base::unsupported("a weight that is not finite cannot be quantised: " +
+                                     at(panel * kPanelRows + lane, k),
+                                 "pack");
+    }
+    const NarrowRow narrow =
+        packing.element == Packing::Element::kF8 ? quantizeRow8(row) : quantizeRow4(row);
+    for (uint64_t k = 0; k < source.k; ++k) {
+      uint8_t &to = out[packing.elementOffset(lane, k, source.k)];
+      to = packing.element == Packing::Element::kF8
+               ? narrow.codes[k]
+               : static_cast<uint8_t>(to | narrow.codes[k] << Packing::floatNibbleShift(k));
+    }
+    for (uint64_t group = 0; group < narrow.groupScales.size(); ++group)
+      out[packing.groupScaleOffset(lane, group * kernels::kFloatGroup, source.k)] =
+          narrow.groupScales[group];
+    std::memcpy(out + packing.channelScaleOffset(lane, source.k), &narrow.scale, sizeof(float));
+  }
+  return Status::ok();
+}
+
 void packFloatPanel(const DenseSource &source, const Packing &packing, uint64_t panel,
                     uint8_t *out) {
   for (uint64_t k = 0; k < source.k; ++k)
@@ -146,6 +174,8 @@ Status packDense(const DenseSource &source, const Packing &packing, uint64_t fir
     uint8_t *to = out.data() + i * packing.panelBytes(source.k);
     if (packing.isQuantized())
       PLATEN_RETURN_IF_ERROR(packQuantizedPanel(source, packing, first + i, to));
+    else if (packing.isNarrowFloat())
+      PLATEN_RETURN_IF_ERROR(packNarrowPanel(source, packing, first + i, to));
     else
       packFloatPanel(source, packing, first + i, to);
   }

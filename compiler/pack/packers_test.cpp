@@ -4,6 +4,8 @@
 #include "compiler/pack/packers.h"
 
 #include "compiler/pack/group_quantizer.h"
+#include "compiler/pack/narrow_quantizer.h"
+#include "kernels/narrow_float.h"
 
 #include <cmath>
 #include <cstring>
@@ -48,6 +50,14 @@ float readBack(const Packing &packing, const std::vector<uint8_t> &bytes, uint64
     uint16_t bits = 0;
     std::memcpy(&bits, at, 2);
     return base::bf16ToFloat(bits);
+  }
+  if (packing.isNarrowFloat()) {
+    float scale = 0;
+    std::memcpy(&scale, bytes.data() + packing.channelScaleOffset(n, K), 4);
+    if (packing.element == Packing::Element::kF8)
+      return kernels::e4m3ToFloat(*at) * scale;
+    return kernels::e2m1ToFloat(*at >> Packing::floatNibbleShift(k) & 15) *
+           kernels::e4m3ToFloat(bytes[packing.groupScaleOffset(n, k, K)]) * scale;
   }
   const uint8_t *scaleAt = bytes.data() + packing.scaleOffset(n, k, K);
   float scale = 0;
@@ -100,6 +110,16 @@ TEST(Packers, EveryPanelPackingReadsBackFromEverySourceType) {
               ASSERT_EQ(got, want);
             } else if (packing.element == Packing::Element::kBF16) {
               ASSERT_EQ(got, base::bf16ToFloat(base::floatToBf16(want)));
+            } else if (packing.element == Packing::Element::kF8) {
+              // Half a unit of 3 bits of fraction; behind the smallest normal number, half a step.
+              ASSERT_NEAR(got, want, std::abs(want) * 0x1.01p-4F + 0.2F * 0x1p-10F / 448);
+            } else if (packing.element == Packing::Element::kF4) {
+              float most = 0;
+              for (uint64_t j = i / 16 * 16; j < i / 16 * 16 + 16; ++j)
+                most = std::max(most, std::abs(exact[row * k + j]));
+              // Half of the widest step (4 to 6), the group scale up to 1/4 too small or 1/16
+              // large.
+              ASSERT_NEAR(got, want, most / 4 + 1e-6F) << row << ' ' << i;
             } else {
               float largest = 0;
               for (uint64_t j = i / kGroup * kGroup; j < (i / kGroup + 1) * kGroup; ++j)
@@ -132,6 +152,35 @@ TEST(Packers, PanelRangesDoNotMatter) {
     }
     EXPECT_EQ(parts, whole) << packing.name;
   }
+}
+
+TEST(NarrowQuantizer, ScalesOfChannelsAndGroups) {
+  const std::vector<float> row = randomFloats(100, 5);
+  float largest = 0;
+  for (float value : row)
+    largest = std::max(largest, std::abs(value));
+  const NarrowRow f8 = quantizeRow8(row), f4 = quantizeRow4(row);
+  EXPECT_EQ(f8.scale, largest / 448);
+  EXPECT_TRUE(f8.groupScales.empty());
+  EXPECT_EQ(f4.scale, largest / 2688);
+  ASSERT_EQ(f4.groupScales.size(), 7U);
+  ASSERT_EQ(f4.codes.size(), row.size());
+  // The scale that loses least is never worse than the plain one.
+  double chosen = 0, plain = 0;
+  for (size_t i = 0; i < row.size(); ++i) {
+    float most = 0;
+    for (size_t j = i / 16 * 16; j < std::min<size_t>(i / 16 * 16 + 16, row.size()); ++j)
+      most = std::max(most, std::abs(row[j]));
+    const float usual = kernels::e4m3ToFloat(kernels::floatToE4m3(most / 6 / f4.scale)) * f4.scale;
+    const float own = kernels::e4m3ToFloat(f4.groupScales[i / 16]) * f4.scale;
+    const float a = row[i] - kernels::e2m1ToFloat(f4.codes[i]) * own,
+                b = row[i] - kernels::e2m1ToFloat(kernels::floatToE2m1(row[i] / usual)) * usual;
+    chosen += a * a, plain += b * b;
+  }
+  EXPECT_LT(chosen, plain);
+  const NarrowRow zeros = quantizeRow4(std::vector<float>(20, 0.0F));
+  EXPECT_EQ(zeros.scale, 0);
+  EXPECT_EQ(zeros.codes, std::vector<uint8_t>(20, 0));
 }
 
 /// Mean squared error of a group against its source.

@@ -23,17 +23,21 @@ std::string_view weightFormatName(WeightFormat format) {
     return "int8";
   case WeightFormat::kInt4:
     return "int4";
+  case WeightFormat::kFp8:
+    return "fp8";
+  case WeightFormat::kNvfp4:
+    return "nvfp4";
   }
   return "?";
 }
 
 Result<WeightFormat> parseWeightFormat(std::string_view name) {
-  for (WeightFormat format :
-       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4})
+  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8,
+                              WeightFormat::kInt4, WeightFormat::kFp8, WeightFormat::kNvfp4})
     if (weightFormatName(format) == name)
       return format;
   return base::invalidArgument("weight format '" + std::string(name) +
-                               "' is unknown; use f32, bf16, int8 or int4");
+                               "' is unknown; use f32, bf16, int8, int4, fp8 or nvfp4");
 }
 
 namespace {
@@ -51,6 +55,10 @@ kernels::Packing densePacking(WeightFormat format, bool table) {
     // this kind.
     return table ? kernels::panelPacking(Element::kQ8, base::DType::kF16)
                  : kernels::panelPacking(Element::kQ4, base::DType::kF16, true);
+  case WeightFormat::kFp8:
+    return kernels::panelPacking(table ? Element::kBF16 : Element::kF8);
+  case WeightFormat::kNvfp4:
+    return kernels::panelPacking(table ? Element::kBF16 : Element::kF4);
   }
   return kernels::panelPacking(Element::kF32);
 }

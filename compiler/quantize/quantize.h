@@ -14,9 +14,11 @@ inline constexpr llvm::StringLiteral kPackingAttribute = "platen.packing";
 
 /// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32;
 /// weights that the graph already holds in integer blocks keep them.
-enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4 };
+/// fp8 and nvfp4 are for GPUs alone; embedding tables, and heads tied to them, stay bf16 then.
+enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8, kNvfp4 };
 
-std::string_view weightFormatName(WeightFormat format); ///< "f32", "bf16", "int8", "int4"
+/// "f32", "bf16", "int8", "int4", "fp8", "nvfp4"
+std::string_view weightFormatName(WeightFormat format);
 base::Result<WeightFormat> parseWeightFormat(std::string_view name);
 
 /// Decides for every matmul, matmul_nbits, gather and gather_block_quantized of `func @step`. Ops

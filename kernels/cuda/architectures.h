@@ -49,25 +49,46 @@ struct CudaFamily {
   std::string_view operation; ///< "matmul", "paged_attention", …
   std::string_view target;    ///< the third part of a kernel's name: "sm80"
   uint32_t major = 8;         ///< the oldest architecture that can run it
-};
-inline constexpr std::array<CudaFamily, 8> kCudaFamilies = {{
-    {"matmul", "sm80", 8},
-    {"paged_attention", "sm80", 8},
-    {"row_program", "sm80", 8},
-    {"qkv_finish", "sm80", 8},
-    {"embed", "sm80", 8},
-    {"quantize_rows", "sm80", 8},
-    {"select_rows", "sm80", 8},
-    {"sample", "sm80", 8},
-}};
+  uint32_t minor = 0;
+  /// Uses instructions that only the machine code of this major version knows (the a and f
+  /// variants).
+  bool isSpecific = false;
 
-/// The newest family of the operation that the architecture can run, or nullptr.
+  constexpr bool runsOn(const CudaArchitecture &architecture) const {
+    if (isSpecific)
+      return !architecture.isPtx && architecture.major == major && architecture.minor >= minor;
+    return architecture.major > major ||
+           (architecture.major == major && architecture.minor >= minor);
+  }
+  constexpr bool operator<(const CudaFamily &other) const {
+    return major != other.major ? major < other.major : minor < other.minor;
+  }
+};
+inline constexpr std::array kCudaFamilies = {
+    CudaFamily{"matmul", "sm80", 8},
+    CudaFamily{"paged_attention", "sm80", 8},
+    CudaFamily{"row_program", "sm80", 8},
+    CudaFamily{"qkv_finish", "sm80", 8},
+    CudaFamily{"embed", "sm80", 8},
+    CudaFamily{"quantize_rows", "sm80", 8},
+    CudaFamily{"select_rows", "sm80", 8},
+    CudaFamily{"sample", "sm80", 8},
+    CudaFamily{"matmul", "sm89", 8, 9},
+    CudaFamily{"matmul", "sm90a", 9, 0, true},
+    CudaFamily{"matmul", "sm100f", 10, 0, true},
+    CudaFamily{"matmul", "sm100f", 11, 0, true},
+    CudaFamily{"matmul", "sm120f", 12, 0, true},
+};
+
+/// The newest family of the operation that the architecture can run and that is older than `before`
+/// (a family need not take every request), or nullptr.
 constexpr const CudaFamily *findCudaFamily(std::string_view operation,
-                                           const CudaArchitecture &architecture) {
+                                           const CudaArchitecture &architecture,
+                                           const CudaFamily *before = nullptr) {
   const CudaFamily *best = nullptr;
   for (const CudaFamily &family : kCudaFamilies)
-    if (family.operation == operation && family.major <= architecture.major &&
-        (best == nullptr || family.major > best->major))
+    if (family.operation == operation && family.runsOn(architecture) &&
+        (before == nullptr || family < *before) && (best == nullptr || *best < family))
       best = &family;
   return best;
 }

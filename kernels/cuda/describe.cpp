@@ -73,6 +73,8 @@ void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k) {
   const uint64_t element = packing.element == Packing::Element::kF32  ? 0
                            : packing.element == Packing::Element::kQ8 ? 2
                            : packing.element == Packing::Element::kQ4 ? 3
+                           : packing.element == Packing::Element::kF8 ? 4
+                           : packing.element == Packing::Element::kF4 ? 5
                                                                       : 1;
   config.line("static constexpr int kElement = " + std::to_string(element) + ";");
   config.number("kBlockBytes", packing.blockBytes()).number("kCodeBytes", packing.codeBytes());
@@ -115,8 +117,11 @@ base::Result<Candidates> ranked(const Spec &spec, const CudaArchitecture &archit
     return base::unsupported("no CUDA family of '" + request.op + "' runs on " +
                                  std::string(architecture.name) + "; sm_80 is the oldest",
                              request.op);
-  PLATEN_ASSIGN_OR_RETURN(Candidates all,
-                          candidates(spec, Context{request, architecture, *family, limits}));
+  Candidates all;
+  for (; all.empty() && family != nullptr;
+       family = findCudaFamily(request.op, architecture, family)) {
+    PLATEN_ASSIGN_OR_RETURN(all, candidates(spec, Context{request, architecture, *family, limits}));
+  }
   std::erase_if(all, [&](const CudaKernelInfo &one) {
     return std::any_of(one.phases.begin(), one.phases.end(), [&](const CudaPhase &phase) {
       return phase.dynamicSharedBytes > architecture.sharedPerBlock;

@@ -43,6 +43,7 @@ std::string printEntry(const std::string &entry, uint32_t threads, const std::st
 /// Packing constants that templates of weights and tables need.
 void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k);
 
+/// Candidates of the context's family; none if the family does not take this request.
 base::Result<Candidates> candidates(const MatmulSpec &spec, const Context &context);
 base::Result<Candidates> candidates(const QuantizeRowsSpec &spec, const Context &context);
 base::Result<Candidates> candidates(const RowProgramSpec &spec, const Context &context);

@@ -1,5 +1,5 @@
-// Tiles of matmuls.
-#include "kernels/cuda/describe_detail.h"
+// Tiles of matmuls: what all families share, and those of sm_80.
+#include "kernels/cuda/describe_matmul.h"
 #include "kernels/cuda/scalar_print.h"
 
 #include <algorithm>
@@ -20,13 +20,14 @@ Slices slicesOf(uint64_t k) {
   return {(k + length - 1) / length, length};
 }
 
-ConfigPrinter config(const MatmulSpec &spec) {
+} // namespace
+
+ConfigPrinter matmulConfig(const MatmulSpec &spec, uint64_t slices, uint64_t sliceK) {
   ConfigPrinter out;
   addPacking(out, spec.packing, spec.k);
-  const Slices slices = slicesOf(spec.k);
   const bool gated = spec.mode == MatmulSpec::Mode::kGated;
   out.number("kK", spec.k).number("kColumns", spec.columns()).number("kWeights", spec.n.size());
-  out.flag("kGated", gated).number("kSlices", slices.count).number("kSliceK", slices.k);
+  out.flag("kGated", gated).number("kSlices", slices).number("kSliceK", sliceK);
   out.number("kRows", spec.rowOperands).number("kCols", spec.columnOperands);
   std::string n = "static constexpr unsigned kN[] = {";
   for (uint64_t one : spec.n)
@@ -45,8 +46,8 @@ ConfigPrinter config(const MatmulSpec &spec) {
   return out;
 }
 
-std::string entry(const MatmulSpec &spec, const std::string &name, const std::string &kernel,
-                  uint64_t threads) {
+std::string matmulEntry(const MatmulSpec &spec, const std::string &name, uint64_t threads,
+                        const std::string &call, const std::string &furtherParameters) {
   std::string parameters = ", const void *x",
               body = "  platen::MatmulOperands<Config> o{};\n  o.x = x;\n";
   auto add = [&](const std::string &type, const std::string &member, uint64_t count,
@@ -63,12 +64,12 @@ std::string entry(const MatmulSpec &spec, const std::string &name, const std::st
   }
   add("const float", "rows", spec.rowOperands, "");
   add("const float", "columns", spec.columnOperands, "");
-  parameters += ", float *y";
-  body += "  o.y = y;\n  platen::" + kernel + "<Config>::run(step, o);\n";
+  parameters += ", float *y" + furtherParameters;
+  body += "  o.y = y;\n  Kernel::" + call + ";\n";
   return printEntry(name, static_cast<uint32_t>(threads), parameters, body);
 }
 
-CudaWork workOf(const MatmulSpec &spec) {
+CudaWork matmulWork(const MatmulSpec &spec) {
   CudaWork work;
   uint64_t channels = 0;
   for (uint64_t n : spec.n) {
@@ -83,11 +84,27 @@ CudaWork workOf(const MatmulSpec &spec) {
   return work;
 }
 
-uint64_t panelsOf(const MatmulSpec &spec) {
+uint64_t matmulPanels(const MatmulSpec &spec) {
   uint64_t panels = 0;
   for (uint64_t n : spec.n)
     panels += spec.packing.panels(n);
   return spec.mode == MatmulSpec::Mode::kGated ? spec.packing.panels(spec.n[0]) : panels;
+}
+
+uint64_t matmulAccumulators(const MatmulSpec &spec) {
+  return spec.mode == MatmulSpec::Mode::kGated ? spec.n.size() : 1;
+}
+
+namespace {
+
+ConfigPrinter config(const MatmulSpec &spec) {
+  const Slices slices = slicesOf(spec.k);
+  return matmulConfig(spec, slices.count, slices.k);
+}
+std::string entry(const MatmulSpec &spec, const std::string &name, const std::string &kernel,
+                  uint64_t threads) {
+  return "using Kernel = platen::" + kernel + "<Config>;\n" +
+         matmulEntry(spec, name, threads, "run(step, o)");
 }
 
 constexpr uint64_t kDecodeExtent = 16;
@@ -100,11 +117,11 @@ CudaKernelInfo decode(const MatmulSpec &spec, const Context &context, uint64_t b
                  entry(spec, info.name, "MatmulDecode", threads);
   CudaPhase phase;
   phase.entry = info.name;
-  phase.gridX = {Extent::kOne, 1, (panelsOf(spec) + blockPanels - 1) / blockPanels};
+  phase.gridX = {Extent::kOne, 1, (matmulPanels(spec) + blockPanels - 1) / blockPanels};
   phase.gridY = {spec.extent, 8, 1};
   phase.threads = static_cast<uint32_t>(threads);
   info.phases = {phase};
-  info.work = workOf(spec);
+  info.work = matmulWork(spec);
   info.maxExtent = spec.packing.element == Packing::Element::kF32 ? UINT64_MAX : kDecodeExtent;
   info.expectedSass =
       spec.packing.element == Packing::Element::kF32    ? std::vector<std::string>{"FFMA"}
@@ -132,7 +149,7 @@ CudaKernelInfo prefill(const MatmulSpec &spec, const Context &context, const Til
                      .number("kWarpTiles", tile.warpTiles)
                      .number("kStages", tile.stages)
                      .print();
-  const uint64_t accumulators = spec.mode == MatmulSpec::Mode::kGated ? spec.n.size() : 1;
+  const uint64_t accumulators = matmulAccumulators(spec);
   const uint64_t weightStage = accumulators * panels * (integer ? spec.packing.blockBytes() : 1024);
   const uint64_t shared = tile.stages * (weightStage + (integer ? tokens * 16 : 0)) +
                           (integer ? tile.stages : 2) * tokens * 64;
@@ -141,12 +158,12 @@ CudaKernelInfo prefill(const MatmulSpec &spec, const Context &context, const Til
                  entry(spec, info.name, "MatmulPrefill", threads);
   CudaPhase phase;
   phase.entry = info.name;
-  phase.gridX = {Extent::kOne, 1, (panelsOf(spec) + panels - 1) / panels};
+  phase.gridX = {Extent::kOne, 1, (matmulPanels(spec) + panels - 1) / panels};
   phase.gridY = {spec.extent, tokens, 1};
   phase.threads = static_cast<uint32_t>(threads);
   phase.dynamicSharedBytes = static_cast<uint32_t>(shared);
   info.phases = {phase};
-  info.work = workOf(spec);
+  info.work = matmulWork(spec);
   info.expectedSass = {integer ? "IMMA" : "HMMA", "LDSM", "LDGSTS"};
   return info;
 }
@@ -158,10 +175,14 @@ base::Result<Candidates> candidates(const MatmulSpec &spec, const Context &conte
     return base::unsupported("a matmul of k " + text(spec.k) + " and " + text(spec.columns()) +
                                  " columns is beyond what CUDA kernels index",
                              "matmul");
+  if (context.family.target == "sm89" || context.family.target == "sm120f")
+    return narrowMatmul(spec, context);
+  if (context.family.target != "sm80")
+    return stagedMatmul(spec, context);
+  if (spec.packing.isNarrowFloat())
+    return Candidates{};
   Candidates all;
-  const uint64_t slices = slicesOf(spec.k).count;
-  const bool gated = spec.mode == MatmulSpec::Mode::kGated;
-  const uint64_t accumulators = gated ? spec.n.size() : 1;
+  const uint64_t slices = slicesOf(spec.k).count, accumulators = matmulAccumulators(spec);
   for (uint64_t panels : {std::max<uint64_t>(1, 4 / slices), std::max<uint64_t>(1, 8 / slices)})
     if (all.empty() || all.back().phases[0].threads != 32 * slices * panels)
       all.push_back(decode(spec, context, panels));

@@ -17,7 +17,7 @@
 // epilogue(in[]), extent(step).
 namespace platen {
 
-enum Element : int { kF32 = 0, kBF16 = 1, kQ8 = 2, kQ4 = 3 };
+enum Element : int { kF32 = 0, kBF16 = 1, kQ8 = 2, kQ4 = 3, kF8 = 4, kF4 = 5 };
 
 /// Operands of one launch; arrays are indexed by constants only, so that they live in registers.
 template <typename C> struct MatmulOperands {

@@ -51,6 +51,10 @@ Status checkCache(base::DType cache, const std::string &where) {
 Result<std::string> cut(const MatmulSpec &spec, HostKernelInfo &info) {
   if (spec.rowsPerTile == 0 || spec.rowsPerTile > 8)
     return invalidArgument("rowsPerTile must be 1 to 8", "matmul");
+  if (spec.packing.isNarrowFloat())
+    return base::unsupported("weights of packing '" + std::string(spec.packing.name) +
+                                 "' on the host; fp8 and nvfp4 are for GPUs alone",
+                             "matmul");
   const MatmulTiling tiling = matmulTiling(spec);
   info.rowsPerUnit = static_cast<uint32_t>(tiling.rowsPerUnit);
   info.unitsPerRows = (tiling.panels + tiling.panelsPerUnit - 1) / tiling.panelsPerUnit;

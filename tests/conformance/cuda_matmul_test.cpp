@@ -19,6 +19,8 @@ std::vector<Packing> matmulPackings() {
   for (const KernelDescriptor &row : kHostKernels)
     if (row.op == "matmul")
       packings.push_back(*parsePacking(row.packing));
+  for (const KernelDescriptor &row : kDeviceKernels)
+    packings.push_back(*parsePacking(row.packing));
   return packings;
 }
 
@@ -52,10 +54,21 @@ protected:
   void SetUp() override {
     if (const std::string why = missingTools(); !why.empty())
       GTEST_SKIP() << why;
+    if (!isTaken())
+      GTEST_SKIP() << "no family of this architecture multiplies " << packing().name;
+  }
+  /// Narrow floats need instructions that older architectures lack.
+  bool isTaken() const {
+    const CudaArchitecture &own = *findCudaArchitecture(architecture());
+    if (packing().element == Packing::Element::kF8)
+      return own.major * 10 + own.minor >= 89;
+    return packing().element != Packing::Element::kF4 || own.major >= 10;
   }
   const std::string &architecture() const { return std::get<0>(GetParam()); }
   Packing packing() const { return matmulPackings()[static_cast<size_t>(std::get<1>(GetParam()))]; }
-  bool roundX() const { return packing().element == Packing::Element::kBF16; }
+  bool roundX() const {
+    return packing().element == Packing::Element::kBF16 || packing().isNarrowFloat();
+  }
 
   /// How far a sum may be from the exact one: each addition and scaling rounds once. Tensor cores
   /// cut off what lies below the unit in the last place of the largest term.

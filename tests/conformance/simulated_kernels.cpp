@@ -2,8 +2,11 @@
 
 #include "compiler/emit/cuda/emit.h"
 #include "kernels/cuda/abi.h"
+#include "tests/conformance/image_ptx.h"
 #include "tests/conformance/mutant.h"
+#include "tools/ptxsim/core/tensor_map.h"
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -15,34 +18,12 @@ namespace platen::conformance {
 using kernels::CudaGridDimension;
 using kernels::CudaKernelInfo;
 using kernels::CudaPhase;
+using kernels::CudaTensorMap;
 using kernels::Extent;
 using kernels::OperandInfo;
 using kernels::harness::Step;
 
 namespace {
-
-template <typename T> T number(std::string_view bytes, size_t at) {
-  T value{};
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-/// The PTX of a fat binary whose entries are not compressed: a header, then entries that each say
-/// their kind, the length of their header and of their content.
-std::string ptxOf(std::string_view image) {
-  constexpr uint16_t kPtx = 1;
-  size_t at = number<uint16_t>(image, 6);
-  while (at + 16 <= image.size()) {
-    const auto header = number<uint32_t>(image, at + 4);
-    const auto bytes = number<uint64_t>(image, at + 8);
-    if (number<uint16_t>(image, at) == kPtx) {
-      std::string text(image.substr(at + header, bytes));
-      return text.substr(0, text.find('\0'));
-    }
-    at += header + bytes;
-  }
-  return {};
-}
 
 /// One launch's memory: copies of its operands, the step, the workspace.
 class Arena {
@@ -110,6 +91,30 @@ private:
   }
   ptxsim::Memory memory_;
 };
+
+/// As the runtime does when it loads a plan, with the simulator's encoding.
+base::Result<std::array<std::byte, ptxsim::kTensorMapBytes>>
+encode(const CudaTensorMap &map, uint64_t address, uint64_t bytes) {
+  using Element = CudaTensorMap::Element;
+  ptxsim::TensorMap tensor;
+  tensor.type = map.element == Element::kU8    ? ptxsim::TensorType::kU8
+                : map.element == Element::kU32 ? ptxsim::TensorType::kU32
+                : map.element == Element::kF32 ? ptxsim::TensorType::kF32
+                                               : ptxsim::TensorType::kBF16;
+  tensor.rank = static_cast<uint32_t>(map.dimensions.size());
+  tensor.address = address + map.offsetBytes;
+  for (size_t i = 0; i < map.dimensions.size(); ++i) {
+    const CudaTensorMap::Dimension &dimension = map.dimensions[i];
+    tensor.extent[i] =
+        dimension.size != 0 ? dimension.size : (bytes - map.offsetBytes) / dimension.strideBytes;
+    tensor.stride[i] = dimension.strideBytes;
+    tensor.box[i] = dimension.box;
+  }
+  tensor.swizzle = static_cast<ptxsim::Swizzle>(map.swizzle);
+  std::array<std::byte, ptxsim::kTensorMapBytes> encoded{};
+  PLATEN_RETURN_IF_ERROR(ptxsim::encodeTensorMap(tensor, encoded));
+  return encoded;
+}
 
 struct Parameters {
   std::vector<uint64_t> values;
@@ -259,8 +264,6 @@ std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
   if (operands.size() != kernel.operands.size())
     return kernel.name + " takes " + std::to_string(kernel.operands.size()) + " operands, not " +
            std::to_string(operands.size());
-  if (!kernel.tensorMaps.empty())
-    return kernel.name + " takes tensor maps, which this harness cannot encode yet";
   Arena arena;
   Parameters parameters{{arena.step(step)}};
   std::map<const kernels::harness::Buffer *, uint64_t> places; // an operand may stand twice
@@ -277,8 +280,17 @@ std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
     }
   for (const BufferPtr &operand : operands)
     parameters.values.push_back(places[operand.get()]);
+  uint64_t workspace = 0;
   if (kernel.workspaceBytes != 0)
-    parameters.values.push_back(arena.allocate(kernel.workspaceBytes));
+    parameters.values.push_back(workspace = arena.allocate(kernel.workspaceBytes));
+  for (const CudaTensorMap &map : kernel.tensorMaps) {
+    const bool own = map.operand == CudaTensorMap::kWorkspace;
+    auto encoded = encode(map, own ? workspace : places[operands[map.operand].get()],
+                          own ? kernel.workspaceBytes : operands[map.operand]->bytes());
+    if (!encoded.isOk())
+      return kernel.name + ": " + encoded.status().toString();
+    parameters.values.push_back(arena.copyOf(encoded.value().data(), encoded.value().size()));
+  }
   auto loaded = ptxsim::LoadedModule::load(modules_.at(kernel.name), arena.memory(), 0);
   if (!loaded.isOk())
     return kernel.name + ": " + loaded.status().toString();

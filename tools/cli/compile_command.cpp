@@ -85,7 +85,7 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
                       "Plan file to write (default: the model's name with .plan)");
   command
       ->add_option("--weights", arguments->weights,
-                   "How weights are stored: f32, bf16, int8 or int4")
+                   "How weights are stored: f32, bf16, int8, int4, or for GPUs alone fp8, nvfp4")
       ->capture_default_str();
   command
       ->add_option(

@@ -90,6 +90,8 @@ std::vector<CudaKernelSpec> requests(bool all) {
   if (!all)
     return specs;
   for (const Packing &packing : kPackings) {
+    if (packing.isNarrowFloat())
+      continue;
     if (packing.layout == Packing::Layout::kPanel16)
       specs.emplace_back(matmul(packing.name.data(), 96, {24}));
     if (packing.element != Packing::Element::kI32)
@@ -104,6 +106,17 @@ std::vector<CudaKernelSpec> requests(bool all) {
   specs.emplace_back(interleaved);
   for (uint32_t headDim : {32U, 64U, 80U, 128U})
     specs.emplace_back(attention(4, 1, headDim));
+  return specs;
+}
+
+/// Requests that only some architectures have families for.
+std::vector<CudaKernelSpec> narrowRequests(const CudaArchitecture &architecture) {
+  std::vector<CudaKernelSpec> specs;
+  if (architecture.major * 10 + architecture.minor >= 89)
+    specs = {matmul("panel16.f8", 640, {1024, 250}), gated("panel16.f8", 100, 640)};
+  if (architecture.major == 12)
+    specs.insert(specs.end(),
+                 {matmul("panel16.f4", 640, {1024, 250}), gated("panel16.f4", 100, 640)});
   return specs;
 }
 
@@ -124,7 +137,10 @@ std::vector<Built> build(const CudaArchitecture &architecture) {
   std::vector<Built> built;
   std::vector<CudaJob> jobs;
   std::set<std::string> templates;
-  for (const CudaKernelSpec &spec : requests(wholeProduct() && architecture.name == "sm_80")) {
+  std::vector<CudaKernelSpec> specs = requests(wholeProduct() && architecture.name == "sm_80");
+  for (CudaKernelSpec &spec : narrowRequests(architecture))
+    specs.push_back(std::move(spec));
+  for (const CudaKernelSpec &spec : specs) {
     auto candidates = cudaCandidates(spec, architecture);
     EXPECT_TRUE(candidates.isOk()) << candidates.status().toString();
     if (!candidates.isOk())

@@ -241,6 +241,7 @@ void finishBlock(Block &block) {
     }
     warp.copies.clear();
   }
+  finishMatrixState(block);
 }
 
 void issueCopy(Warp &warp, Copy copy) {

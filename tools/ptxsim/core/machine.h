@@ -206,6 +206,8 @@ std::string hexOf(uint64_t value);
 
 /// Stops if `op` touches a register of warp.watched (wgmma.cpp).
 void checkWatched(Warp &warp, const Op &op);
+/// At a block's end: stops if tensor memory was not given back (tensor_memory.cpp).
+void finishMatrixState(Block &block);
 
 /// For .sync instructions: whether the lanes of `members` that live are all here. False: the group
 /// has been put back until the missing ones come; the handler returns at once and is called again.

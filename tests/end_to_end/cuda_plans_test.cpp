@@ -1,0 +1,228 @@
+// Small models by real exporters, compiled for NVIDIA GPUs: what the plan holds, that it is made
+// the same again, and, where the simulator is built, that its kernels compute the model's logits,
+// the same bits in chunks, beside other sequences and with the kernels that are ranked behind the
+// best.
+#include "compiler/emit/cuda/emit.h"
+#include "runtime/plan/reader.h"
+#include "tests/end_to_end/compiled_plan.h"
+#include "tests/end_to_end/simulated_plan.h"
+#include "tests/golden/npz.h"
+
+#include <cmath>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <set>
+
+namespace platen::end_to_end {
+namespace {
+
+using compiler::WeightFormat;
+
+base::Result<compiler::CompileReport> compileFor(const std::vector<std::string> &targets,
+                                                 const std::filesystem::path &model,
+                                                 const std::filesystem::path &plan,
+                                                 WeightFormat weights = WeightFormat::kF32,
+                                                 unsigned threads = 2) {
+  compiler::CompileOptions options;
+  options.model = model;
+  options.output = plan;
+  options.weights = weights;
+  options.limits = {0, 64, 64, 8, 16};
+  options.targets = targets;
+  options.threads = threads;
+  options.withoutTokenizer = true;
+  return compiler::compile(options, [](const compiler::Progress &) {});
+}
+
+std::filesystem::path tinyModel(const std::string &name) {
+  return sharedFixtures() / "tiny" / name / "model.onnx";
+}
+
+class CudaPlans : public testing::Test {
+protected:
+  void SetUp() override {
+    if (sharedFixtures().empty())
+      GTEST_SKIP() << "needs the shared fixtures (PLATEN_SHARED)";
+    if (const base::Status found = compiler::findCudaCompiler(); !found.isOk())
+      GTEST_SKIP() << found.toString();
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
+  const std::filesystem::path model = tinyModel("tiny-gemma3-dynamo-raw");
+  auto host = compileFor({"host"}, model, folder_ / "host.plan");
+  ASSERT_TRUE(host.isOk()) << host.status().toString();
+  auto both = compileFor({"compute_80", "host", "sm_80"}, model, folder_ / "both.plan");
+  ASSERT_TRUE(both.isOk()) << both.status().toString();
+  auto alone = plan::Plan::load((folder_ / "host.plan").string()),
+       loaded = plan::Plan::load((folder_ / "both.plan").string());
+  ASSERT_TRUE(alone.isOk()) << alone.status().toString();
+  ASSERT_TRUE(loaded.isOk()) << loaded.status().toString();
+  const plan::Manifest &manifest = loaded->manifest();
+  EXPECT_EQ(manifest.weights, alone->manifest().weights);
+  ASSERT_EQ(manifest.programs.size(), 3U);
+  EXPECT_EQ(manifest.programs[0], alone->manifest().programs[0]);
+  std::vector<std::string> targets;
+  for (const plan::CodeTarget &target : manifest.targets)
+    targets.push_back(target.name + " of " + manifest.programs[target.program].device);
+  // Machine code stands before PTX, whatever the order of the command line.
+  EXPECT_THAT(targets, testing::ElementsAre("x86-64-avx512 of host", "x86-64-avx2 of host",
+                                            "sm_80 of cuda", "compute_80 of cuda"));
+  const plan::DeviceProgram &cuda = manifest.programs[1];
+  EXPECT_EQ(cuda.launches.size(), manifest.programs[0].launches.size());
+  EXPECT_EQ(cuda.arena_bytes, manifest.programs[0].arena_bytes);
+  std::set<std::string> operations;
+  for (const plan::Kernel &kernel : cuda.kernels) {
+    ASSERT_TRUE(kernel.cuda);
+    operations.insert(kernel.cuda->operation);
+    EXPECT_EQ(kernel.cuda->family, "sm80");
+    EXPECT_FALSE(kernel.cuda->is_fallback);
+    EXPECT_GT(kernel.cuda->predicted_ns, 0);
+    EXPECT_EQ(kernel.cuda->measured_ns, 0);
+  }
+  EXPECT_THAT(operations, testing::IsSupersetOf({"matmul", "paged_attention", "qkv_finish",
+                                                 "row_program", "embed", "select_rows"}));
+  size_t ranked = 0;
+  for (const plan::Launch &launch : cuda.launches)
+    for (const plan::Variant &variant : launch.variants) {
+      double last = cuda.kernels[variant.kernel].cuda->predicted_ns;
+      for (uint32_t alternative : variant.alternatives) {
+        EXPECT_GE(cuda.kernels[alternative].cuda->predicted_ns, last) << launch.name;
+        last = cuda.kernels[alternative].cuda->predicted_ns;
+        ++ranked;
+      }
+    }
+  EXPECT_GT(ranked, 0U);
+}
+
+TEST_F(CudaPlans, AreMadeTheSameAgain) {
+  std::string bytes[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    const std::filesystem::path plan = folder_ / ("plan" + std::to_string(i));
+    auto report = compileFor({"sm_80"}, tinyModel("tiny-llama3-dynamo-raw"), plan,
+                             WeightFormat::kInt4, 1 + i); // the number of workers must not matter
+    ASSERT_TRUE(report.isOk()) << report.status().toString();
+    std::ifstream file(plan, std::ios::binary);
+    bytes[i].assign(std::istreambuf_iterator<char>(file), {});
+  }
+  EXPECT_FALSE(bytes[0].empty());
+  EXPECT_TRUE(bytes[0] == bytes[1]);
+}
+
+TEST(CudaTargets, AreRefusedByNameAndWithAWayOut) {
+  TemporaryFolder folder;
+  auto unknown = compileFor({"sm_75"}, "model.onnx", folder / "a.plan");
+  EXPECT_THAT(unknown.status().message(), testing::HasSubstr("'sm_75' is unknown"));
+  EXPECT_THAT(unknown.status().message(), testing::HasSubstr("sm_90a"));
+  setenv("PLATEN_NVRTC_WORKER", "/bin/false", 1);
+  auto broken = compileFor({"sm_80"}, "model.onnx", folder / "a.plan");
+  unsetenv("PLATEN_NVRTC_WORKER");
+  ASSERT_FALSE(broken.isOk());
+  EXPECT_THAT(broken.status().toString(), testing::HasSubstr("target sm_80"));
+}
+
+struct Model {
+  const char *folder;
+  WeightFormat weights;
+  double tolerance; ///< largest absolute difference of a logit from ONNX Runtime's in f32
+};
+
+// f32 weights are multiplied in f32, but attention rounds q, k, v and p to bf16; logits are of size
+// 1 to 10. Graphs with integer blocks also round their activations, as ONNX Runtime does.
+const Model kModels[] = {
+    {"tiny-gemma3-dynamo-raw", WeightFormat::kF32, 0.05},
+    {"tiny-llama3-genai-fp32-cpu", WeightFormat::kBF16, 0.2},
+    {"tiny-gemma3-genai-int4-cpu", WeightFormat::kF32, 0.2},
+};
+
+class SimulatedCuda : public testing::TestWithParam<Model> {
+protected:
+  void SetUp() override {
+    if (sharedFixtures().empty())
+      GTEST_SKIP() << "needs the shared fixtures (PLATEN_SHARED)";
+    if (const base::Status found = compiler::findCudaCompiler(); !found.isOk())
+      GTEST_SKIP() << found.toString();
+    const std::filesystem::path model = tinyModel(GetParam().folder);
+    auto report = compileFor({"compute_80"}, model, folder_ / "model.plan", GetParam().weights);
+    ASSERT_TRUE(report.isOk()) << report.status().toString();
+    auto loaded = SimulatedPlan::load(folder_ / "model.plan", "compute_80");
+    ASSERT_TRUE(loaded.isOk()) << loaded.status().toString();
+    plan_ = std::move(*loaded);
+    auto arrays = golden::readNpz(model.parent_path() / "ort_ref.npz");
+    ASSERT_TRUE(arrays.isOk()) << arrays.status().toString();
+    for (int64_t id : arrays->at("ids").toInts())
+      ids_.push_back(static_cast<int32_t>(id));
+    reference_ = arrays->at("logits");
+  }
+
+  static std::vector<int32_t> pages(size_t n, int32_t first) {
+    std::vector<int32_t> list((n + 15) / 16);
+    for (size_t i = 0; i < list.size(); ++i)
+      list[i] = first + static_cast<int32_t>(i);
+    return list;
+  }
+  std::vector<float> run(const std::vector<StepRunner::Sequence> &sequences) {
+    auto logits = plan_->run(sequences);
+    EXPECT_TRUE(logits.isOk()) << logits.status().toString();
+    return logits.isOk() ? std::move(*logits) : std::vector<float>();
+  }
+
+  /// In chunks, beside neighbours, with other kernels, in other orders of asynchronous operations.
+  void expectSameBits(const std::vector<float> &expected);
+
+  TemporaryFolder folder_;
+  std::unique_ptr<SimulatedPlan> plan_;
+  std::vector<int32_t> ids_;
+  ops::Tensor reference_;
+};
+
+TEST_P(SimulatedCuda, LogitsAreTheModelsAndNothingElseChangesABit) {
+  const std::vector<float> logits = run({{ids_, 0, pages(ids_.size(), 7)}});
+  ASSERT_EQ(static_cast<int64_t>(logits.size()), reference_.elementCount());
+  double worst = 0;
+  for (size_t i = 0; i < logits.size(); ++i)
+    worst = std::max(worst, std::abs(logits[i] - reference_.get(static_cast<int64_t>(i))));
+  RecordProperty("worst_difference", std::to_string(worst));
+  std::printf("largest difference of a logit %g, %llu warp instructions\n", worst,
+              static_cast<unsigned long long>(plan_->warpInstructions()));
+  EXPECT_LE(worst, GetParam().tolerance);
+  expectSameBits(logits);
+}
+
+void SimulatedCuda::expectSameBits(const std::vector<float> &expected) {
+  const size_t vocabulary = expected.size() / ids_.size();
+  for (size_t rank = 0; rank < 3; ++rank) {
+    plan_->useAlternative(rank);
+    plan_->useOrder(ptxsim::AsyncOrder::kRandom, rank + 1);
+    std::vector<float> logits;
+    for (size_t start = 0; start < ids_.size();) { // rank + 1 tokens a step
+      const size_t n = std::min(start + 1 + rank, ids_.size() - start);
+      const std::vector<int32_t> chunk(ids_.begin() + static_cast<long>(start),
+                                       ids_.begin() + static_cast<long>(start + n));
+      const std::vector<float> part =
+          run({{chunk, static_cast<int32_t>(start), pages(ids_.size(), 20)}});
+      logits.insert(logits.end(), part.begin(), part.end());
+      start += n;
+    }
+    EXPECT_TRUE(logits == expected) << "in chunks, rank " << rank;
+    const std::vector<int32_t> other(ids_.rbegin(), ids_.rbegin() + 11), third(5, 17);
+    const std::vector<float> together =
+        run({{other, 0, {40}}, {ids_, 0, pages(ids_.size(), 42)}, {third, 0, {41}}});
+    ASSERT_EQ(together.size(), (ids_.size() + 16) * vocabulary);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(),
+                           together.begin() + static_cast<long>(11 * vocabulary)))
+        << "beside neighbours, rank " << rank;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Exporters, SimulatedCuda, testing::ValuesIn(kModels),
+                         [](const auto &info) {
+                           std::string name = info.param.folder;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+} // namespace
+} // namespace platen::end_to_end
