@@ -209,6 +209,27 @@ const std::vector<CudaKernelInfo> &KernelSet::add(const kernels::CudaKernelSpec 
   return candidates_[key] = std::move(all).value();
 }
 
+CudaKernelInfo KernelSet::addMutant(const CudaKernelInfo &kernel, const std::string &from,
+                                    const std::string &to) {
+  CudaKernelInfo mutant = kernel;
+  mutant.name += "_mutant" + std::to_string(candidates_.size());
+  const size_t at = mutant.source.find(from);
+  EXPECT_NE(at, std::string::npos) << "not in the source: " << from;
+  EXPECT_EQ(mutant.source.find(from, at + 1), std::string::npos) << "twice in the source: " << from;
+  if (at != std::string::npos)
+    mutant.source.replace(at, from.size(), to);
+  auto rename = [&](std::string &text) {
+    for (size_t found = 0; (found = text.find(kernel.name, found)) != std::string::npos;
+         found += mutant.name.size())
+      text.replace(found, kernel.name.size(), mutant.name);
+  };
+  rename(mutant.source);
+  for (CudaPhase &phase : mutant.phases)
+    rename(phase.entry);
+  candidates_[mutant.name] = {mutant};
+  return mutant;
+}
+
 std::string KernelSet::compile() {
   if (Mutant::requested() != nullptr)
     return ""; // when they run: most mutants fail their first launch

@@ -44,6 +44,10 @@ public:
 
   /// The candidates of a request; an error fails the test.
   const std::vector<kernels::CudaKernelInfo> &add(const kernels::CudaKernelSpec &spec);
+  /// A broken twin of a kernel, its source changed in one place, for tests of the tests. Fails the
+  /// test unless `from` stands in the source exactly once.
+  kernels::CudaKernelInfo addMutant(const kernels::CudaKernelInfo &kernel, const std::string &from,
+                                    const std::string &to);
   /// Compiles what was added since; "" or the error.
   std::string compile();
 

@@ -3,8 +3,10 @@
 
 #include "kernels/cuda/abi.h"
 #include "tests/conformance/image_ptx.h"
+#include "tools/ptxsim/core/tensor_map.h"
 
 #include <algorithm>
+#include <array>
 
 namespace platen::end_to_end {
 
@@ -25,7 +27,25 @@ Result<uint64_t> upload(ptxsim::Memory &memory, const void *bytes, size_t size) 
   return address;
 }
 
-/// The step's arrays, freed when it ends.
+ptxsim::TensorType typeOf(plan::TensorElement element) {
+  switch (element) {
+  case plan::TensorElement::kU8:
+    return ptxsim::TensorType::kU8;
+  case plan::TensorElement::kU16:
+    return ptxsim::TensorType::kU16;
+  case plan::TensorElement::kU32:
+    return ptxsim::TensorType::kU32;
+  case plan::TensorElement::kF16:
+    return ptxsim::TensorType::kF16;
+  case plan::TensorElement::kF32:
+    return ptxsim::TensorType::kF32;
+  case plan::TensorElement::kBF16:
+    return ptxsim::TensorType::kBF16;
+  }
+  return ptxsim::TensorType::kU8;
+}
+
+/// Arrays of a step or a launch, freed when it ends.
 class StepArrays {
 public:
   explicit StepArrays(ptxsim::Memory &memory) : memory_(memory) {}
@@ -39,6 +59,25 @@ public:
     PLATEN_ASSIGN_OR_RETURN(addresses_.emplace_back(),
                             upload(memory_, values.data(), values.size() * 4));
     return reinterpret_cast<const int *>(addresses_.back());
+  }
+  /// The map's 128 bytes, in the simulator's encoding.
+  Result<uint64_t> add(const plan::TensorMap &map, uint64_t address, uint64_t bytes) {
+    PLATEN_ASSIGN_OR_RETURN(const auto dimensions, plan::resolveDimensions(map, bytes));
+    ptxsim::TensorMap tensor;
+    tensor.type = typeOf(map.element);
+    tensor.rank = static_cast<uint32_t>(dimensions.size());
+    tensor.address = address + map.offset_bytes;
+    for (size_t i = 0; i < dimensions.size(); ++i) {
+      tensor.extent[i] = dimensions[i].size;
+      tensor.stride[i] = dimensions[i].stride_bytes;
+      tensor.box[i] = dimensions[i].box;
+    }
+    tensor.swizzle = static_cast<ptxsim::Swizzle>(map.swizzle);
+    std::array<std::byte, ptxsim::kTensorMapBytes> encoded{};
+    PLATEN_RETURN_IF_ERROR(ptxsim::encodeTensorMap(tensor, encoded));
+    PLATEN_ASSIGN_OR_RETURN(addresses_.emplace_back(),
+                            upload(memory_, encoded.data(), encoded.size()));
+    return addresses_.back();
   }
   Result<uint64_t> add(const PlatenCudaStep &step) {
     PLATEN_ASSIGN_OR_RETURN(addresses_.emplace_back(), upload(memory_, &step, sizeof step));
@@ -103,6 +142,7 @@ Status SimulatedPlan::loadImages(const plan::CodeTarget &target) {
 }
 
 Status SimulatedPlan::allocate(uint32_t pages) {
+  pages_ = pages;
   const std::span<const std::byte> weights = plan_.weights();
   PLATEN_ASSIGN_OR_RETURN(weights_, upload(memory_, weights.data(), weights.size()));
   PLATEN_ASSIGN_OR_RETURN(arena_, memory_.allocate(program().arena_bytes + 64, 0));
@@ -126,6 +166,21 @@ uint64_t SimulatedPlan::addressOf(const plan::Operand &operand) const {
     return weights_ + plan_.manifest().weights[operand.index].offset;
   case plan::OperandKind::kCache:
     return caches_[operand.index];
+  }
+  return 0;
+}
+
+uint64_t SimulatedPlan::bytesOf(const plan::Operand &operand) const {
+  const plan::Manifest &manifest = plan_.manifest();
+  switch (operand.kind) {
+  case plan::OperandKind::kBuffer: {
+    const plan::Buffer &buffer = program().buffers[operand.index];
+    return plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes;
+  }
+  case plan::OperandKind::kWeight:
+    return manifest.weights[operand.index].bytes;
+  case plan::OperandKind::kCache:
+    return plan::pageBytes(manifest.limits, program().caches[operand.index]) * pages_;
   }
   return 0;
 }
@@ -162,15 +217,19 @@ Status SimulatedPlan::launch(const plan::Launch &launch, const Extents &extents,
   if (rank_ != 0 && !variant->alternatives.empty())
     index = variant->alternatives[std::min(rank_, variant->alternatives.size()) - 1];
   const plan::Kernel &kernel = program().kernels[index];
-  if (!kernel.cuda->tensor_maps.empty())
-    return base::unsupported("kernel " + kernel.name +
-                             " takes tensor maps, which this test's "
-                             "runner does not encode");
   std::vector<uint64_t> parameters = {step};
   for (const plan::Operand &operand : launch.operands)
     parameters.push_back(addressOf(operand));
   if (kernel.scratch_bytes != 0)
     parameters.push_back(workspace_);
+  StepArrays maps(memory_);
+  for (const plan::TensorMap &map : kernel.cuda->tensor_maps) {
+    const bool own = map.operand == plan::TensorMap::kWorkspace;
+    PLATEN_ASSIGN_OR_RETURN(
+        parameters.emplace_back(),
+        maps.add(map, own ? workspace_ : addressOf(launch.operands[map.operand]),
+                 own ? kernel.scratch_bytes : bytesOf(launch.operands[map.operand])));
+  }
   for (const plan::Phase &phase : kernel.cuda->phases) {
     Status status = runPhase(index, phase, extents, parameters);
     if (!status.isOk())

@@ -34,10 +34,11 @@ private:
   base::Status runPhase(uint32_t kernel, const plan::Phase &phase, const plan::Extents &extents,
                         std::span<const uint64_t> parameters);
   uint64_t addressOf(const plan::Operand &operand) const;
+  uint64_t bytesOf(const plan::Operand &operand) const; ///< of the largest step
   const plan::DeviceProgram &program() const { return plan_.manifest().programs[program_]; }
 
   plan::Plan plan_;
-  uint32_t program_ = 0;
+  uint32_t program_ = 0, pages_ = 0;
   ptxsim::Memory memory_;
   std::vector<std::unique_ptr<ptxsim::LoadedModule>> modules_; ///< of the program's kernels
   uint64_t weights_ = 0, arena_ = 0, workspace_ = 0;
