@@ -93,7 +93,7 @@ TEST_P(CudaAttention, QkvFinish) {
   size_t turn = 0;
   for (const QkvFinishSpec &spec : qkvSpecs()) {
     const Heads shape{spec.heads, spec.kvHeads, spec.headDim};
-    Ragged batch({40, 3, 17}, {2, 3, 1});
+    Ragged batch({40, 3, 17}, {2, 3, 2}); // among them the last slot of a page
     const auto tokens = static_cast<size_t>(batch.step.tokens);
     const uint32_t hd = shape.headDim, all = shape.heads + 2 * shape.kvHeads;
     std::vector<float> qkv = randomFloats(tokens * all * hd, 1);

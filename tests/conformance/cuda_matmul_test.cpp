@@ -34,7 +34,7 @@ struct Shape {
 std::vector<Shape> shapesOf(const Packing &packing) {
   std::vector<Shape> shapes = {{96, {37}}, {640, {48, 20, 5}}};
   if (!packing.isQuantized())
-    shapes.insert(shapes.end(), {{37, {24}}, {1100, {24}}});
+    shapes.insert(shapes.end(), {{37, {24}}, {39, {8}}, {1100, {24}}});
   if (!wholeProduct())
     return shapes;
   shapes.insert(shapes.end(), {{32, {16}}, {64, {16 * 37}}, {1056, {40}}, {2080, {33}}});

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <type_traits>
 
 namespace platen::conformance {
 
@@ -34,6 +35,8 @@ Mutant::Mutant(std::string folder)
   for (size_t i = 0; std::filesystem::exists(folder_ + "/find" + std::to_string(i)); ++i)
     edits_.emplace_back(contentOf(folder_ + "/find" + std::to_string(i)),
                         contentOf(folder_ + "/replace" + std::to_string(i)));
+  std::ifstream(folder_ + "/launch") >> launch_.field >> launch_.index >> launch_.times >>
+      launch_.over;
 }
 
 size_t Mutant::edit(std::string &source) const {
@@ -47,10 +50,39 @@ size_t Mutant::edit(std::string &source) const {
   return times;
 }
 
+bool Mutant::editLaunch(kernels::CudaKernelInfo &info) const {
+  auto scale = [&](auto &value) {
+    value = static_cast<std::remove_reference_t<decltype(value)>>(static_cast<uint64_t>(value) *
+                                                                  launch_.times / launch_.over);
+  };
+  const std::string &field = launch_.field;
+  if (field == "workspace" && info.workspaceBytes != 0)
+    return scale(info.workspaceBytes), true;
+  bool edited = false;
+  for (kernels::CudaPhase &phase : info.phases)
+    if (field == "shared" && phase.dynamicSharedBytes != 0)
+      scale(phase.dynamicSharedBytes), edited = true;
+    else if (field == "grid-y" && phase.gridY.extent != kernels::Extent::kOne)
+      scale(phase.gridY.per), edited = true; // blocks that each do as much as before
+  for (kernels::CudaTensorMap &map : info.tensorMaps) {
+    kernels::CudaTensorMap::Dimension &dimension = map.dimensions.at(launch_.index);
+    edited = true;
+    if (field == "box")
+      scale(dimension.box);
+    else if (field == "size")
+      scale(dimension.size);
+    else if (field == "stride")
+      scale(dimension.strideBytes);
+    else if (field == "swizzle")
+      scale(map.swizzle);
+  }
+  return edited;
+}
+
 void Mutant::apply(std::vector<kernels::CudaKernelInfo> &candidates) const {
   std::vector<bool> edited;
   for (kernels::CudaKernelInfo &info : candidates) {
-    const size_t times = edit(info.source);
+    const size_t times = launch_.field.empty() ? edit(info.source) : editLaunch(info) ? 1 : 0;
     edited.push_back(times != 0);
     if (times != 0)
       log("edited", info.name, std::to_string(times));

@@ -36,9 +36,15 @@ public:
 private:
   explicit Mutant(std::string folder);
   size_t edit(std::string &source) const; ///< how often it was edited
+  bool editLaunch(kernels::CudaKernelInfo &info) const;
 
   std::string folder_;
   std::vector<std::pair<std::string, std::string>> edits_; // find, replace
+  struct Launch {
+    std::string field; // empty: no edit
+    size_t index = 0;
+    uint64_t times = 1, over = 1;
+  } launch_;
   bool all_ = false, counts_ = false;
 };
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Mutation testing of the CUDA kernels: does the conformance test see each of the faults of mutants.json?
 
-A mutant is an edit of a kernel template: a barrier dropped, a wait one too lax, a mask off by one. For each, the
+A mutant is an edit of a kernel template (a barrier dropped, a wait one too lax, a mask off by one) or of a field of
+the launch (the box of a tensor map, bytes of shared memory). For each, the
 conformance test runs the mutant's requests on the PTX simulator (earliest, latest and random asynchrony) with the
 edited source, first the kernels that the edit reaches, then, if nothing failed, all candidates of the requests, so
 that bits are compared between kernels. A mutant is
@@ -55,13 +56,15 @@ class Outcome:
     seconds: float
 
 
-def conform(arguments, filters, edits, architecture, everything, count):
-    """Runs the conformance test with the edits."""
+def conform(arguments, filters, mutant, architecture, everything, count):
+    """Runs the conformance test with the mutant's edits."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         folder = pathlib.Path(folder)
-        for i, edit in enumerate(edits):
+        for i, edit in enumerate(mutant["edits"]):
             (folder / f"find{i}").write_text(edit["find"])
             (folder / f"replace{i}").write_text(edit["replace"])
+        if "launch" in mutant:
+            (folder / "launch").write_text(mutant["launch"])
         if everything:
             (folder / "all").touch()
         if count:
@@ -119,7 +122,7 @@ def check_edited(mutant, architecture, outcome):
     """The edit reached kernels, each as often as the template holds the text, and they compiled."""
     where = f"{mutant['name']} on {architecture}"
     edited = [line for line in outcome.log if line[0] == "edited"]
-    wanted = sum(edit["times"] for edit in mutant["edits"])
+    wanted = 1 if "launch" in mutant else sum(edit["times"] for edit in mutant["edits"])
     if not edited:
         raise Void(f"{where}: no kernel of its requests holds the text")
     for _, kernel, times in edited:
@@ -148,7 +151,7 @@ def run_mutant(arguments, data, mutant, baselines, row):
         filters = [data["requests"][name].format(architecture=architecture) for name in mutant["requests"]]
         counter = mutant.get("counter")
         for everything in (False, True):
-            outcome = conform(arguments, filters, mutant["edits"], architecture, everything, counter is not None)
+            outcome = conform(arguments, filters, mutant, architecture, everything, counter is not None)
             row["seconds"] += outcome.seconds
             check_edited(mutant, architecture, outcome)
             if not outcome.passed:
@@ -174,8 +177,8 @@ def baseline(arguments, data, mutants, workers):
 
     def one(key):
         architecture, request = key
-        return key, conform(arguments, [data["requests"][request].format(architecture=architecture)], [], architecture,
-                            True, False)
+        return key, conform(arguments, [data["requests"][request].format(architecture=architecture)], {"edits": []},
+                            architecture, True, False)
     for (architecture, request), outcome in workers.map(one, runs):
         if outcome.skipped:
             print("skipped: the CUDA compiler is missing (tools/setup --cuda)")
@@ -192,7 +195,7 @@ def baseline(arguments, data, mutants, workers):
         architecture = mutant.get("architectures", ["sm_80"])[0]
         filters = [data["requests"][name].format(architecture=architecture) for name in mutant["requests"]]
         same = [{"find": edit["find"], "replace": edit["find"]} for edit in mutant["edits"]]
-        outcome = conform(arguments, filters, same, architecture, False, True)
+        outcome = conform(arguments, filters, {"edits": same}, architecture, False, True)
         key = (architecture, tuple(sorted(mutant["requests"])), mutant["counter"], mutant["name"])
         return key, counter_of(outcome, mutant["counter"])
     return dict(workers.map(count, counted))
@@ -267,6 +270,8 @@ def main():
     parser.add_argument("--json", help="where to write the report")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
+    if os.environ.get("PLATEN_MUTATION") == "all":
+        arguments.sample = 0
     started = time.monotonic()
     try:
         data = json.loads(pathlib.Path(arguments.list).read_text())
