@@ -11,7 +11,8 @@
 //   S, zero points [2][16] i8 panel16.q4g32.S[z]   [N/16][ceil(K/64)] blocks of 64 k: codes
 //   [8][16][4] bytes (low nibble: first 32 k, high nibble:
 //                        second 32 k; codes 0..15), scales [2][16] S, zero points [2][16] i8
-//   panel16.f8           [N/16] panels: codes [ceil(K/16)][16][16] e4m3, then scales [16] f32
+//   panel16.f8           [N/16] panels: codes [ceil(K/32)][2][16][16] e4m3, then scales [16]
+//                        f32
 //   panel16.f4           [N/16] panels: codes [ceil(K/64)][2][16][16] bytes (each 2 e2m1 of
 //                        neighbouring k, the first in the low nibble), then group scales
 //                        [ceil(K/64)][16][4] e4m3 (of 16 k each), then scales [16] f32
@@ -68,7 +69,7 @@ struct Packing {
     case Element::kF4:
       return kQuantBlock;
     case Element::kF8:
-      return 16;
+      return 32;
     default:
       return element == Element::kBF16 ? 2 : 1;
     }

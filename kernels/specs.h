@@ -32,13 +32,15 @@ enum class Extent : uint8_t { kOne = 0, kTokens = 1, kRows = 2 };
 /// matrix unit's f32, amax over the token's K (a scale or group of zeros gives codes 0):
 ///   f8: c = e4m3(x * (448 / amax)), s = amax / 448;
 ///       acc = 0; for every 128 k, ascending: acc += sum(c * wc); y = acc * (s * ws)
+///       (on sm_100 and sm_110 the matrix unit adds those sums itself, which it keeps whole)
 ///   f4: s = amax / 2688; for every 16 k with maximum m: g = e4m3((m / 6) / s),
 ///       c = e2m1(x * (1 / (g * s))); acc = sum(c * g * wc * wg), k ascending, 64 at a time;
 ///       y = acc * (s * ws)
-/// (an inverse that overflows is the largest number), where wc, wg, ws are the weight's codes, group scales and channel scales (packing.h).
-/// Numerics: fp32 sums, k ascending; q8/q4: exact integer sum a 32-group, then one fma a group with
-/// the product of both scales. How x is rounded and sums are grouped is a target's (host/specs.h,
-/// cuda/describe.h), and the same for every size of step.
+/// (an inverse that overflows is the largest number), where wc, wg, ws are the weight's codes,
+/// group scales and channel scales (packing.h). Numerics: fp32 sums, k ascending; q8/q4: exact
+/// integer sum a 32-group, then one fma a group with the product of both scales. How x is rounded
+/// and sums are grouped is a target's (host/specs.h, cuda/describe.h), and the same for every size
+/// of step.
 struct MatmulSpec {
   enum class Mode : uint8_t { kConcat, kGated };
   Extent extent = Extent::kTokens;

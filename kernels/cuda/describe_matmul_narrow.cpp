@@ -96,12 +96,9 @@ base::Result<Candidates> narrowMatmul(const MatmulSpec &spec, const Context &con
                                       : element != Packing::Element::kF4)
     return all;
   const uint64_t accumulators = matmulAccumulators(spec);
-  // Sums of a step and of those before it (e4m3) stay in registers; emulated instructions take
-  // more.
-  const bool emulated = context.architecture.major == 10 || context.architecture.major == 11;
-  const uint64_t most = emulated ? 32 : 64;
+  constexpr uint64_t kMost = 64; // sums of a step, and of those before it, stay in registers
   for (const Tile &tile : kTiles)
-    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= most &&
+    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= kMost &&
         sharedBytes(spec, tile) <= context.architecture.sharedPerBlock)
       all.push_back(describe(spec, context, tile));
   return !all.empty() && all.back().maxExtent == UINT64_MAX ? all : Candidates{};

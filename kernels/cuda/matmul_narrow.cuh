@@ -85,7 +85,7 @@ template <typename C> struct MatmulNarrow : MatmulRound<C> {
     if constexpr (kFour)
       for (u32 i = threadIdx.x; i < kBlockTokens; i += kThreads)
         copyAsync16(to + kBlockTokens * 128 + i * 16,
-                    workspace + R::kGroupsAt + (token + i) * i64{R::kGroupPitch} + step * 16);
+                    workspace + R::groupScales(step, token + i));
   }
   __device__ static u32 swizzled(u32 row, u32 chunk) { return row * 128 + (chunk ^ (row % 8)) * 16; }
 

@@ -4,7 +4,7 @@
 // panel that is 2048 bytes: bf16 32 rows of 16 words, narrow floats 8 chunks of 16 channels x 16
 // bytes. Workspace, R = stepExtent rounded up to the block's tokens:
 //   codes         [R][kSteps][128 bytes], zeros behind K and behind the step's tokens
-//   group scales  [R][kSteps][16] e4m3 (e2m1 alone), zeros likewise
+//   group scales  [kSteps][R][16] e4m3 (e2m1 alone), zeros likewise
 //   scales        [R] f32 (narrow floats)
 // C as Matmul, and kTokens, kWorkspaceRows (R).
 namespace platen {
@@ -42,13 +42,17 @@ template <typename C> struct MatmulRound : Matmul<C> {
   static constexpr u32 kPanelStep = 2048;
   /// Bytes of a panel's codes, rows or chunks that exist.
   static constexpr u32 kPanelCodes = C::kElement == kF4   ? static_cast<u32>(ceilDiv(C::kK, 64)) * 512
-                                     : C::kElement == kF8 ? static_cast<u32>(ceilDiv(C::kK, 16)) * 256
+                                     : C::kElement == kF8 ? static_cast<u32>(ceilDiv(C::kK, 32)) * 512
                                                           : static_cast<u32>(ceilDiv(C::kK, 2)) * 64;
-  static constexpr u64 kPitch = u64{kSteps} * 128, kGroupPitch = C::kElement == kF4 ? kSteps * 16 : 0;
+  static constexpr u64 kPitch = u64{kSteps} * 128, kGroupBytes = C::kElement == kF4 ? kPitch / 8 : 0; // of a row
   static constexpr u64 kGroupsAt = C::kWorkspaceRows * kPitch,
-                       kScalesAt = kGroupsAt + C::kWorkspaceRows * kGroupPitch;
+                       kScalesAt = kGroupsAt + C::kWorkspaceRows * kGroupBytes;
   static constexpr u32 kRoundThreads = 128;
 
+  /// Offset of a token's 16 group scales of a step.
+  __device__ static u64 groupScales(u32 step, i64 token) {
+    return kGroupsAt + (step * C::kWorkspaceRows + token) * 16;
+  }
   /// Scales of a token and of a channel, the latter behind a panel's codes and group scales.
   __device__ static float tokenScale(const void *workspace, i64 token) {
     return reinterpret_cast<const float *>(static_cast<const u8 *>(workspace) + kScalesAt)[token];
@@ -153,8 +157,8 @@ template <typename C> struct MatmulRound : Matmul<C> {
           round8(to + i * 16, v, most > 0 ? finite(448.0f / most) : 0);
 #if __CUDA_ARCH__ >= 1000
         if constexpr (C::kElement == kF4)
-          round4(to + i * 8,
-                 static_cast<u8 *>(workspace) + kGroupsAt + row * i64{kGroupPitch} + i, v, scale);
+          round4(to + i * 8, static_cast<u8 *>(workspace) + groupScales(i / 16, row) + i % 16, v,
+                 scale);
 #endif
       }
     }

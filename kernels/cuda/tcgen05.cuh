@@ -78,6 +78,28 @@ template <u32 kGroup, u32 kStep> __device__ __forceinline__ u64 tensorCores(u32 
 template <u32 kFormat, u32 kN> constexpr u32 kTensorInstruction =
     1u << 4 | kFormat << 7 | kFormat << 10 | (kN / 8) << 17 | (128u / 16) << 24;
 
+/// As above with scales of 16 e2m1, e4m3 each.
+template <u32 kN> constexpr u32 kTensorScaledInstruction =
+    1u << 7 | 1u << 10 | (kN / 8) << 17 | (128u / 16) << 24;
+
+/// d (+)= a * b, e4m3: both operands in shared memory; 32 k. One thread.
+__device__ __forceinline__ void tensorMultiplyE4m3(u32 d, u64 a, u64 b, u32 instruction, u32 add) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %4, 0;\n"
+               "tcgen05.mma.cta_group::1.kind::f8f6f4 [%0], %1, %2, %3, p;\n}" ::"r"(d),
+               "l"(a), "l"(b), "r"(instruction), "r"(add)
+               : "memory");
+}
+/// d (+)= a * b, e2m1 with scales in tensor memory: those of row (column) r in lanes r % 32 of all
+/// warps, column r / 32, four e4m3; 64 k. One thread.
+__device__ __forceinline__ void tensorMultiplyE2m1(u32 d, u64 a, u64 b, u32 instruction, u32 scalesA,
+                                                   u32 scalesB, u32 add) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %6, 0;\n"
+               "tcgen05.mma.cta_group::1.kind::mxf4nvf4.block_scale.block16 [%0], %1, %2, %3, "
+               "[%4], [%5], p;\n}" ::"r"(d),
+               "l"(a), "l"(b), "r"(instruction), "r"(scalesA), "r"(scalesB), "r"(add)
+               : "memory");
+}
+
 /// d (+)= a * b, bf16: 128 rows of a in tensor memory, two neighbouring k a column; 16 k. One thread.
 __device__ __forceinline__ void tensorMultiplyBf16(u32 d, u32 a, u64 b, u32 instruction, u32 add) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %4, 0;\n"

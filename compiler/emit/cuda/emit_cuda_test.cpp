@@ -114,7 +114,7 @@ std::vector<CudaKernelSpec> narrowRequests(const CudaArchitecture &architecture)
   std::vector<CudaKernelSpec> specs;
   if (architecture.major * 10 + architecture.minor >= 89)
     specs = {matmul("panel16.f8", 640, {1024, 250}), gated("panel16.f8", 100, 640)};
-  if (architecture.major == 12)
+  if (architecture.major >= 10)
     specs.insert(specs.end(),
                  {matmul("panel16.f4", 640, {1024, 250}), gated("panel16.f4", 100, 640)});
   return specs;

@@ -60,9 +60,13 @@ void writesShared(Lowering &l, const Op &op, uint32_t bytes) {
     l.code().sharedGranularity = std::min(l.code().sharedGranularity, bytes);
 }
 
+/// A strong access may be a spin: it counts as so many instructions of the warp's turn.
+constexpr int64_t kSpinCost = 200;
+
 void synchronise(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32],
                  Strength strength, bool reads, bool writes) {
   bool releases = strength == kRelease || strength == kAcquireRelease;
+  warp.budget = std::max<int64_t>(1, warp.budget - kSpinCost);
   for (uint32_t l = 0; l < 32; ++l) {
     bool isShared = op.generic ? (address[l] & kWindowMask) == kSharedWindow
                                : op.space == Space::kShared;
@@ -95,7 +99,10 @@ template <class M, class L> L extend(M value, bool halfRegister) {
 
 int accessOf(const Op &op, int access) { return op.atomic ? access | kAtomic : access; }
 
-bool allEqual(const uint64_t (&address)[32]) {
+/// Whether all lanes mean the same bytes: each has local memory of its own.
+bool allEqual(const Op &op, const uint64_t (&address)[32]) {
+  if (op.generic ? (address[0] & kWindowMask) == kLocalWindow : op.space == Space::kLocal)
+    return false;
   uint64_t different = 0;
   for (int l = 1; l < 32; ++l)
     different |= address[l] ^ address[0];
@@ -148,7 +155,7 @@ void runLoad(Warp &warp, const Op &op, uint32_t mask) {
   int access = accessOf(op, kRead);
   if (mask == ~0u) {
     constexpr uint32_t kBytes = sizeof(M) * kCount;
-    if (allEqual(address)) {
+    if (allEqual(op, address)) {
       resolve(warp, op, 1, address, kBytes, access, host);
       gatherBlock<M, L, kCount>(warp, op, host[0], 0);
     } else if (const uint8_t *p = resolveBlock(warp, op, address, kBytes, access)) {

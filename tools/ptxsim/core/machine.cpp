@@ -12,7 +12,7 @@ namespace {
 /// Instructions that a warp runs before the others' turn.
 constexpr int64_t kQuantum = 50000;
 /// Turns after which the groups of a diverged warp take turns too (one may spin for another).
-constexpr uint32_t kTurnsBeforeRotation = 64;
+constexpr uint32_t kTurnsBeforeRotation = 8;
 /// Rounds in which every warp polled in vain before the launch counts as deadlocked.
 constexpr uint32_t kIdleRounds = 300;
 /// Rounds without progress after which an asynchronous operation is forced all the same.
@@ -53,7 +53,6 @@ template <bool kProfile, bool kWatch = false> void execute(Warp &warp, const Op 
 void takeTurn(Warp &warp, Turn &turn) {
   const LaunchState &state = *warp.block->cluster->state;
   const Op *ops = state.code->ops.data();
-  uint32_t expired = 0;
   while (true) {
     if (warp.active == 0)
       warp.pickGroup();
@@ -77,11 +76,11 @@ void takeTurn(Warp &warp, Turn &turn) {
       continue; // another group may run
     if (!warp.polled)
       turn.idle = false;
-    if (warp.groups.empty() || (!warp.polled && ++expired < kTurnsBeforeRotation))
+    if (warp.groups.empty() || (!warp.polled && ++warp.longTurns < kTurnsBeforeRotation))
       break;
     warp.polling.push_back({warp.pc, warp.active});
     warp.active = 0;
-    expired = 0;
+    warp.longTurns = 0;
   }
   for (Group group : warp.polling)
     warp.addGroup(group);

@@ -79,6 +79,7 @@ struct Warp {
   uint32_t pc = 0, active = 0, nextPc = kNoPc; // nextPc: where another group waits to be met
   uint32_t live = 0, index = 0, agent = 0;
   int64_t budget = 0; // instructions until the other warps' turn
+  uint32_t longTurns = 0; // that the same group used up
   std::vector<Group> groups;  // the other runnable ones
   std::vector<Group> parked;  // wait for other lanes to come to their .sync instruction
   std::vector<Group> polling; // polled in vain in this turn

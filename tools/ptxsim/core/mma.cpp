@@ -209,8 +209,12 @@ void applyScales(Warp &warp, const MmaPlan &plan, uint32_t data, uint32_t byteId
   const uint32_t *words = warp.lanes<uint32_t>(data);
   int block = k / plan.scales;
   for (int row = 0; row < rows; ++row)
-    for (int i = 0; i < k; ++i)
-      tile[row * k + i] *= value[words[lane(row)] >> (8 * (byteId + i / block)) & 0xFF];
+    for (int n = 0; n < plan.scales; ++n) {
+      double scale = value[words[lane(row)] >> (8 * (byteId + static_cast<uint32_t>(n))) & 0xFF];
+      double *at = tile + row * k + n * block;
+      for (int i = 0; i < block; ++i)
+        at[i] *= scale;
+    }
 }
 
 uint32_t selector(Warp &warp, uint32_t slot, std::string_view name, uint32_t allowed) {

@@ -51,8 +51,11 @@ void runCommit(Warp &warp, const Op &op, uint32_t mask) {
     pending.track = Track::kTensor;
     pending.ordered = true;
     pending.lane = lane;
-    pending.perform = [&cluster, target, offset, blocks](const Pending &self) {
-      Clock clock = pendingClock(self);
+    // What came before the products in this thread came before their completion: whoever waits for
+    // it may overwrite what they read, whichever thread had written that.
+    pending.perform = [&cluster, target, offset, blocks, before = warp.clock](const Pending &self) {
+      Clock clock = before;
+      clock.merge(pendingClock(self));
       if (blocks == 0)
         arriveOn(*target, offset, 1, clock);
       for (uint32_t rank = 0; rank < 16; ++rank)
