@@ -34,6 +34,19 @@ BufferPtr bf16Cache(const Buffer &cache) {
   }
   return half;
 }
+/// Makes element 0 of every value 1: it comes out as the sum of the weights over itself, whatever
+/// they are.
+void setFirstValues(const Heads &shape, const std::vector<int32_t> &lengths, Ragged &batch,
+                    Filled &filled) {
+  const size_t row = size_t{shape.kvHeads} * shape.headDim;
+  for (size_t s = 0; s < lengths.size(); ++s)
+    for (int32_t position = 0; position < lengths[s]; ++position)
+      for (uint32_t head = 0; head < shape.kvHeads; ++head) {
+        filled.values[s][static_cast<size_t>(position) * row + head * shape.headDim] = 1;
+        if (const int64_t page = batch.entry(s, position / 16); page >= 0)
+          filled.cache->as<float>()[cacheIndex(shape, page, head, 1, position % 16, 0)] = 1;
+      }
+}
 float cacheElement(const Buffer &cache, size_t index, bool bf16) {
   return bf16 ? base::bf16ToFloat(cache.as<uint16_t>()[index]) : cache.as<float>()[index];
 }
@@ -80,11 +93,13 @@ TEST_P(CudaAttention, QkvFinish) {
   size_t turn = 0;
   for (const QkvFinishSpec &spec : qkvSpecs()) {
     const Heads shape{spec.heads, spec.kvHeads, spec.headDim};
-    Ragged batch({40, 3, 17}, {2, 3, 1});
+    Ragged batch({40, 3, 17}, {2, 3, 2}); // among them the last slot of a page
     const auto tokens = static_cast<size_t>(batch.step.tokens);
     const uint32_t hd = shape.headDim, all = shape.heads + 2 * shape.kvHeads;
-    const std::vector<float> qkv = randomFloats(tokens * all * hd, 1), qw = randomFloats(hd, 2),
-                             kw = randomFloats(hd, 3);
+    std::vector<float> qkv = randomFloats(tokens * all * hd, 1);
+    for (size_t i = 0; i < size_t{all} * hd; ++i)
+      qkv[i] *= 1e-3F; // a token whose mean square is about the epsilon
+    const std::vector<float> qw = randomFloats(hd, 2), kw = randomFloats(hd, 3);
     const auto [cos, sin] = ropeTables(40, spec.ropeDim / 2);
     std::vector<BufferPtr> operands = qkvBuffers(spec, qkv);
     if (spec.qNorm)
@@ -142,7 +157,7 @@ std::vector<AttentionCase> attentionCases() {
   std::vector<AttentionCase> cases = {
       {{4, 1, 256}, 0, 0, false, false},
       {{4, 2, 32}, 300, 5, false, true},
-      {{10, 2, 64}, 17, 0, true, false},
+      {{10, 2, 80}, 17, 0, true, false},
   };
   if (wholeProduct())
     cases.insert(cases.end(), {{{4, 1, 256}, 32, 0, false, true},
@@ -187,12 +202,16 @@ TEST_P(CudaAttention, PagedAttention) {
   for (const AttentionCase &one : attentionCases()) {
     const PagedAttentionSpec spec = specOf(one);
     Ragged batch(kLengths, kFresh);
-    const Filled filled = fill(one.shape, batch, kLengths, one.window, kFresh);
+    Filled filled = fill(one.shape, batch, kLengths, one.window, kFresh);
+    setFirstValues(one.shape, kLengths, batch, filled);
     const BufferPtr cache = one.bf16 ? bf16Cache(*filled.cache) : filled.cache;
     const auto tokens = static_cast<size_t>(batch.step.tokens);
     const size_t width = size_t{one.shape.heads} * one.shape.headDim;
-    const std::vector<float> q = randomFloats(tokens * width, 5, 2),
-                             sinks = randomFloats(one.shape.heads, 6);
+    std::vector<float> q = randomFloats(tokens * width, 5, 2);
+    for (size_t i = tokens / 2 * width; i < tokens * width; i += 7 * width)
+      for (size_t d = 0; d < width; ++d)
+        q[i + d] *= 40; // scores whose exponential is infinite
+    const std::vector<float> sinks = randomFloats(one.shape.heads, 6);
     std::string why;
     auto runPart = [&](const CudaKernelInfo &kernel, size_t first, size_t last,
                        const Order &order) {

@@ -29,11 +29,12 @@ struct Shape {
   std::vector<uint64_t> n;
 };
 
-/// Ragged panels, one to four slices of k, an odd half block; odd k where the packing allows it.
+/// Ragged panels, one to four slices of k, an odd half block; where the packing allows it odd k,
+/// and a k that ends inside a stage.
 std::vector<Shape> shapesOf(const Packing &packing) {
   std::vector<Shape> shapes = {{96, {37}}, {640, {48, 20, 5}}};
   if (!packing.isQuantized())
-    shapes.push_back({37, {24}});
+    shapes.insert(shapes.end(), {{37, {24}}, {39, {8}}, {1100, {24}}});
   if (!wholeProduct())
     return shapes;
   shapes.insert(shapes.end(), {{32, {16}}, {64, {16 * 37}}, {1056, {40}}, {2080, {33}}});

@@ -36,28 +36,39 @@ protected:
     const auto sampling = std::make_shared<Buffer>(parameters.size() * sizeof(PlatenCudaSampling)),
                tokens = std::make_shared<Buffer>(logits.size() * 4);
     std::memcpy(sampling->data(), parameters.data(), sampling->bytes());
-    const std::string why = set_.run(set_.add(SampleSpec{kVocabulary}).front(), step,
-                                     {floats(flat), sampling, tokens}, {.order = orders().back()});
-    EXPECT_EQ(why, "");
-    return {tokens->as<int32_t>(), tokens->as<int32_t>() + logits.size()};
+    std::vector<int32_t> drawn;
+    for (const Order &order : orders()) {
+      const std::string why = set_.run(set_.add(SampleSpec{kVocabulary}).front(), step,
+                                       {floats(flat), sampling, tokens}, {.order = order});
+      EXPECT_EQ(why, "");
+      const std::vector<int32_t> now(tokens->as<int32_t>(), tokens->as<int32_t>() + logits.size());
+      if (drawn.empty())
+        drawn = now;
+      EXPECT_EQ(now, drawn) << order.name;
+    }
+    return drawn;
   }
   KernelSet set_{GetParam()};
 };
 
 TEST_P(CudaSample, GreedyTakesTheFirstOfTheBestAndReportsBrokenRows) {
   std::vector<std::vector<float>> logits;
-  for (uint32_t seed = 0; seed < 5; ++seed)
+  for (uint32_t seed = 0; seed < 6; ++seed)
     logits.push_back(randomFloats(kVocabulary, seed, 3));
   logits[1][700] = logits[1][20] = 50;
   logits[2][5] = std::nanf("");
   logits[3][999] = std::numeric_limits<float>::infinity();
   std::fill(logits[4].begin(), logits[4].end(), -std::numeric_limits<float>::infinity());
+  for (float &logit : logits[5])
+    logit = -1 - std::abs(logit);
+  logits[5][30] = -0.0F, logits[5][600] = 0.0F; // equal
   const std::vector<int32_t> tokens =
-      sample(logits, std::vector<PlatenCudaSampling>(5, {0, 0, 1, 0, 0.5F}));
+      sample(logits, std::vector<PlatenCudaSampling>(6, {0, 0, 1, 0, 0.5F}));
   for (size_t row = 0; row < logits.size(); ++row)
     EXPECT_EQ(tokens[row], decode::argmax(logits[row])) << row;
   EXPECT_EQ(tokens[1], 20);
   EXPECT_EQ(tokens[2], -1);
+  EXPECT_EQ(tokens[5], 30);
 }
 
 /// Tokens in the sampler's order, with what is left of their probabilities by the filters.
@@ -96,6 +107,7 @@ TEST_P(CudaSample, DrawsWhatTheUniformNumberChooses) {
   const std::vector<PlatenCudaSampling> settings = {
       {1.0F, 0, 1, 0, 0},     {0.7F, 40, 1, 0, 0},         {1.3F, 0, 0.9F, 0, 0},
       {1.0F, 0, 1, 0.05F, 0}, {0.8F, 50, 0.95F, 0.02F, 0}, {1.0F, 1, 1, 0, 0},
+      {1.0F, 0, 0, 0, 0}, // the best alone
   };
   std::vector<std::vector<float>> logits;
   std::vector<PlatenCudaSampling> parameters;
@@ -104,7 +116,7 @@ TEST_P(CudaSample, DrawsWhatTheUniformNumberChooses) {
       logits.push_back(randomFloats(kVocabulary, 100 + draw, 4));
       logits.back()[draw] = logits.back()[draw + 9]; // a tie
       parameters.push_back(setting);
-      parameters.back().uniform = static_cast<float>(draw) / 8 + 0.0321F;
+      parameters.back().uniform = draw == 0 ? 0 : static_cast<float>(draw) / 8 + 0.0321F;
     }
   const std::vector<int32_t> tokens = sample(logits, parameters);
   for (size_t row = 0; row < tokens.size(); ++row) {

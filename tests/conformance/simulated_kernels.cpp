@@ -3,6 +3,7 @@
 #include "compiler/emit/cuda/emit.h"
 #include "kernels/cuda/abi.h"
 #include "tests/conformance/image_ptx.h"
+#include "tests/conformance/mutant.h"
 #include "tools/ptxsim/core/tensor_map.h"
 
 #include <array>
@@ -144,6 +145,8 @@ std::string launch(const ptxsim::LoadedModule &module, const ptxsim::Memory &mem
   options.asyncOrder = how.order.async;
   options.seed = how.order.seed;
   options.counters = how.counters != nullptr;
+  if (Mutant::requested() != nullptr)
+    options.warpInstructionLimit = Mutant::kHangLimit;
   auto report = ptxsim::run(module, memory, what, options);
   if (!report.isOk())
     return phase.entry + ": " + report.status().toString();
@@ -200,6 +203,8 @@ const std::vector<CudaKernelInfo> &KernelSet::add(const kernels::CudaKernelSpec 
   EXPECT_TRUE(all.isOk()) << all.status().toString();
   if (!all.isOk())
     return candidates_["none"];
+  if (const Mutant *mutant = Mutant::requested())
+    mutant->apply(all.value());
   const std::string key = all.value().front().key;
   return candidates_[key] = std::move(all).value();
 }
@@ -226,14 +231,23 @@ CudaKernelInfo KernelSet::addMutant(const CudaKernelInfo &kernel, const std::str
 }
 
 std::string KernelSet::compile() {
+  if (Mutant::requested() != nullptr)
+    return ""; // when they run: most mutants fail their first launch
+  std::vector<const CudaKernelInfo *> wanted;
+  for (const auto &[key, list] : candidates_)
+    for (const CudaKernelInfo &info : list)
+      if (!modules_.contains(info.name))
+        wanted.push_back(&info);
+  return compile(wanted);
+}
+
+std::string KernelSet::compile(const std::vector<const CudaKernelInfo *> &wanted) {
   // The virtual architecture of the same name gives the same PTX without machine code.
   const std::string name(architecture_.name);
   const std::string target = architecture_.isPtx ? name : "compute_" + name.substr(3);
   std::vector<compiler::CudaJob> jobs;
-  for (const auto &[key, list] : candidates_)
-    for (const CudaKernelInfo &info : list)
-      if (!modules_.contains(info.name))
-        jobs.push_back({info.name, info.source, target});
+  for (const CudaKernelInfo *info : wanted)
+    jobs.push_back({info->name, info->source, target});
   compiler::CudaEmitOptions options;
   options.processes = 2;
   auto code = compiler::emitCuda(jobs, options);
@@ -252,7 +266,22 @@ std::string KernelSet::compile() {
 }
 
 std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
-                           const std::vector<BufferPtr> &operands, const Run &how) const {
+                           const std::vector<BufferPtr> &operands, const Run &how) {
+  const Mutant *mutant = Mutant::requested();
+  if (mutant != nullptr && !modules_.contains(kernel.name)) {
+    const std::string why = compile({&kernel});
+    mutant->log(why.empty() ? "compiled" : "refused", kernel.name, why);
+    if (!why.empty())
+      return why;
+  }
+  if (mutant != nullptr && mutant->counts() && how.counters == nullptr) {
+    ptxsim::Counters counters;
+    Run counted = how;
+    counted.counters = &counters;
+    std::string why = run(kernel, step, operands, counted);
+    mutant->logCounters(kernel.name, counters);
+    return why;
+  }
   if (operands.size() != kernel.operands.size())
     return kernel.name + " takes " + std::to_string(kernel.operands.size()) + " operands, not " +
            std::to_string(operands.size());

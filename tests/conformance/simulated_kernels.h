@@ -60,11 +60,13 @@ public:
   /// Launches all phases on copies of the operands and copies back what was written; bytes of
   /// outputs and caches that were not written come back as 0xff. Returns "" or the violation.
   std::string run(const kernels::CudaKernelInfo &kernel, const kernels::harness::Step &step,
-                  const std::vector<BufferPtr> &operands, const Run &how) const;
+                  const std::vector<BufferPtr> &operands, const Run &how);
 
   const kernels::CudaArchitecture &architecture() const { return architecture_; }
 
 private:
+  std::string compile(const std::vector<const kernels::CudaKernelInfo *> &wanted);
+
   const kernels::CudaArchitecture &architecture_;
   kernels::CudaLimits limits_;
   std::map<std::string, std::vector<kernels::CudaKernelInfo>> candidates_; // by their first's key
