@@ -296,7 +296,15 @@ void performCopy(Warp &warp, Copy &copy, uint32_t lanes, RaceCheck &check) {
 } // namespace
 
 void performCopies(Warp &warp, uint32_t mask, uint32_t keep, bool all) {
-  RaceCheck check(*warp.block, kWrite, accessorOf(warp), 0);
+  if (warp.copies.empty())
+    return;
+  // Copies write as an agent of their own, so that no proxy fence is asked for between cp.async and
+  // what reads through the asynchronous proxy: kernels that run on hardware have none there.
+  uint32_t &agent = warp.trackAgents[static_cast<int>(Track::kCopy)];
+  if (agent == 0)
+    agent = warp.block->cluster->newAgent();
+  uint32_t time = ++warp.block->cluster->time[agent];
+  RaceCheck check(*warp.block, kWrite, {&warp.clock, agent, time, false}, 0);
   const uint32_t *committed = warp.committed[static_cast<int>(Track::kCopy)];
   for (Copy &copy : warp.copies) {
     uint32_t due = copy.lanes & mask;
@@ -315,6 +323,7 @@ void performCopies(Warp &warp, uint32_t mask, uint32_t keep, bool all) {
     }
   }
   std::erase_if(warp.copies, [](const Copy &copy) { return copy.lanes == 0; });
+  warp.clock.of[agent] = time;
 }
 
 } // namespace platen::ptxsim
