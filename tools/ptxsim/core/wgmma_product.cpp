@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint32_t kRows = kWgmmaRows, kRowBytes = kWgmmaRowBytes;
 
-void readChunks(const Block &block, const std::vector<uint32_t> &offsets, uint8_t *bytes) {
-  for (uint32_t offset : offsets) {
+void readChunks(const Block &block, const Chunks &chunks, uint8_t *bytes) {
+  for (uint32_t offset : chunks->offsets) {
     std::memcpy(bytes, block.shared.data() + offset, 16);
     bytes += 16;
   }
@@ -180,6 +180,8 @@ void performWgmma(const WgmmaJob &job) {
   else
     multiplyFloats(job);
   std::vector<uint8_t> &fenced = matrixState(*job.warp->block).warps[job.warp->index].fenced;
+  if (fenced.empty())
+    return;
   for (uint32_t r = 0; r < job.plan.accumulators(); ++r)
     std::memcpy(fenced.data() + job.d[r], job.warp->registers + job.d[r], 128);
 }
