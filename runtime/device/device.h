@@ -1,17 +1,19 @@
 // What the runtime needs of a device: memory, weights, code, launches.
 //
-// A device is one queue. upload() and launch() are enqueued and run in order; read() and
+// A device is one queue. upload(), launch() and replay() are enqueued and run in order; read() and
 // synchronize() wait for everything enqueued before. A device may fail late: the first failure
 // sticks and later calls return it. The host device runs everything at once, on its own threads.
 // Addresses are opaque: only kernels dereference them.
 //
 // Thread-safety: one thread at a time uses a device and what it made. Lifetime: the device outlives
-// its Memory and Program objects; a Plan outlives everything made from it.
+// its Memory and Program objects, a Program its BoundKernels, these their Recordings; a Plan
+// outlives everything made from it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,7 +45,7 @@ private:
 /// A loaded kernel; a value that its Program owns.
 struct Kernel {
   const void *entry = nullptr; ///< opaque; on the host the PlatenHostKernel
-  uint64_t scratch_bytes = 0;  ///< a thread
+  uint64_t scratch_bytes = 0;  ///< host: a thread; CUDA: the workspace
 };
 
 /// The code of one target of a plan, loaded.
@@ -56,11 +58,40 @@ public:
   virtual Kernel kernel(uint32_t index) const = 0;
 };
 
+/// What a kernel is given: a part of some Memory.
+struct Operand {
+  void *address = nullptr;
+  uint64_t bytes = 0;
+};
+
+/// A kernel with its operands, to be launched any number of times.
+class BoundKernel {
+public:
+  virtual ~BoundKernel() = default;
+};
+
+/// One launch. The host runs the work units [0, units); CUDA kernels count their grids by the
+/// step's extents. A launch without units does nothing.
+struct Launch {
+  const BoundKernel *kernel = nullptr;
+  plan::Extents extents;
+  int64_t units = 0;
+};
+
+/// Launches that are replayed together.
+class Recording {
+public:
+  virtual ~Recording() = default;
+};
+
 class Device {
 public:
   virtual ~Device() = default;
   /// What it is, for reports: "host, 2 threads on CPUs 0-1".
   virtual std::string description() const = 0;
+  /// Memory that allocate() can still give, where that is a hard limit. The host has none: it
+  /// promises memory and gives it when it is touched.
+  virtual std::optional<uint64_t> freeBytes() const { return std::nullopt; }
 
   /// Zeroed memory. Errors: kResourceExhausted; kInvalidArgument for 0 bytes. `purpose` goes into
   /// messages.
@@ -75,6 +106,11 @@ public:
   /// Loads a target that chooseTarget() gave for this plan.
   virtual base::Result<std::unique_ptr<Program>> loadCode(const plan::Plan &plan,
                                                           uint32_t target) = 0;
+  /// `operands` is the kernel ABI's table: the step, then the launch's operands. What the device
+  /// adds itself (scratch, tensor maps) is not in it. Errors: kInvalidArgument for more than 65
+  /// operands; what loading a kernel's code meets, on devices that do so now.
+  virtual base::Result<std::unique_ptr<BoundKernel>> bind(const Kernel &kernel,
+                                                          std::span<const Operand> operands) = 0;
 
   /// Copies host bytes to `memory` at `offset`; `bytes` may be reused when the call returns.
   virtual base::Status upload(Memory &memory, uint64_t offset,
@@ -83,13 +119,23 @@ public:
   /// until the next launch or upload on this device, or the end of `memory`.
   virtual base::Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                                         uint64_t bytes) = 0;
-  /// Enqueues `kernel` over the work units [0, units). `operands` is the kernel ABI's table,
-  /// without the scratch: the device appends that. It must stay unchanged until the next read() or
-  /// synchronize(). units == 0 does nothing.
-  virtual base::Status launch(const Kernel &kernel, std::span<void *const> operands,
-                              int64_t units) = 0;
+  /// Prepares for views of so many bytes at a time, which read() then gives without allocating.
+  virtual base::Status reserveReads(uint64_t bytes) {
+    (void)bytes;
+    return base::Status::ok();
+  }
+  virtual base::Status launch(const Launch &launch) = 0;
   /// Waits for everything enqueued.
   virtual base::Status synchronize() = 0;
+
+  /// Whether replaying is cheaper than launching one by one, and whether kernels bear extents
+  /// larger than the step's: then a recording for larger extents serves every smaller step.
+  virtual bool recordsLaunches() const { return false; }
+  /// Records the launches, in order, without running them. Errors: kUnsupported where
+  /// recordsLaunches() is false.
+  virtual base::Result<std::unique_ptr<Recording>> record(std::span<const Launch> launches);
+  /// Enqueues what was recorded.
+  virtual base::Status replay(const Recording &recording);
 };
 
 } // namespace platen::device

@@ -1,9 +1,10 @@
 // Puts an engine together from a plan file: mapping, tokenizer, device, executor, page budget.
-#include "runtime/device/host/host_device.h"
+#include "runtime/engine/choose_device.h"
 #include "runtime/engine/parts.h"
 #include "runtime/text/tokenizer.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace platen::engine {
 namespace {
@@ -13,11 +14,12 @@ using base::Result;
 using base::Status;
 
 constexpr uint64_t kDefaultKvBytes = uint64_t{1} << 30;
+constexpr uint64_t kFreePartKept = 16; // one part in so many of a device's free memory
 
 /// Keeps alive, in the order of dependence, what a plan's executor needs.
 class PlanExecutor : public StepExecutor {
 public:
-  PlanExecutor(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<device::HostDevice> device,
+  PlanExecutor(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<device::Device> device,
                std::unique_ptr<exec::Executor> executor)
       : plan_(std::move(plan)), device_(std::move(device)), executor_(std::move(executor)) {}
 
@@ -28,7 +30,7 @@ public:
 
 private:
   std::shared_ptr<const plan::Plan> plan_;
-  std::unique_ptr<device::HostDevice> device_;
+  std::unique_ptr<device::Device> device_;
   std::unique_ptr<exec::Executor> executor_;
 };
 
@@ -91,9 +93,27 @@ Result<schedule::Limits> chooseLimits(const plan::Limits &plan, const EngineOpti
   return limits;
 }
 
-/// `page_bytes` is 0 for plans without a cache.
+/// Bytes for keys and values when nobody said how many.
+Result<uint64_t> defaultBudget(uint64_t one_context, uint64_t page_bytes, uint64_t fixed_bytes,
+                               const device::Device &device) {
+  std::optional<uint64_t> free = device.freeBytes();
+  if (!free)
+    return std::max(kDefaultKvBytes, one_context);
+  // What graphs, code and the driver itself take on the way is in the part kept back.
+  uint64_t usable = *free - *free / kFreePartKept;
+  if (usable >= fixed_bytes + page_bytes)
+    return usable - fixed_bytes;
+  return base::resourceExhausted(
+      std::to_string(*free) + " bytes of device memory are free on " + device.description() +
+      "; weights, activations and workspace take " + std::to_string(fixed_bytes) +
+      ", which leaves too little for a KV page of " + std::to_string(page_bytes) + " bytes");
+}
+
+/// `page_bytes` is 0 for plans without a cache; `fixed_bytes` is what the executor takes beside
+/// pages.
 Result<int64_t> choosePages(const schedule::Limits &limits, uint64_t page_bytes,
-                            const EngineOptions &options) {
+                            uint64_t fixed_bytes, const EngineOptions &options,
+                            const device::Device &device) {
   int64_t context_pages = cache::pagesFor(limits.context_tokens, limits.page_tokens);
   int64_t useful = context_pages * limits.max_sequences;
   if (options.kv_pages < 0 || options.kv_pages > INT32_MAX)
@@ -104,16 +124,18 @@ Result<int64_t> choosePages(const schedule::Limits &limits, uint64_t page_bytes,
     return options.kv_pages;
   if (page_bytes == 0)
     return useful;
-  uint64_t one_context = static_cast<uint64_t>(context_pages) * page_bytes;
-  uint64_t budget =
-      options.kv_bytes == 0 ? std::max(kDefaultKvBytes, one_context) : options.kv_bytes;
+  uint64_t budget = options.kv_bytes;
+  if (budget == 0) {
+    PLATEN_ASSIGN_OR_RETURN(budget, defaultBudget(static_cast<uint64_t>(context_pages) * page_bytes,
+                                                  page_bytes, fixed_bytes, device));
+  }
   if (budget < page_bytes)
     return invalidArgument("kv_bytes is " + std::to_string(budget) + ", one KV page takes " +
                            std::to_string(page_bytes) + " bytes");
   uint64_t affordable = budget / page_bytes;
   if (affordable >= static_cast<uint64_t>(useful))
     return useful;
-  return static_cast<int64_t>(affordable);
+  return static_cast<int64_t>(std::min<uint64_t>(affordable, INT32_MAX));
 }
 
 ModelInfo describe(const plan::Manifest &manifest, const schedule::Limits &limits,
@@ -145,27 +167,30 @@ Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &
   const plan::Manifest &manifest = plan->manifest();
   EngineParts parts;
   PLATEN_ASSIGN_OR_RETURN(parts.limits, chooseLimits(manifest.limits, options));
-  device::HostOptions host;
-  host.threads = options.threads;
-  PLATEN_ASSIGN_OR_RETURN(auto device, device::HostDevice::create(host));
-  PLATEN_ASSIGN_OR_RETURN(uint32_t target, device->chooseTarget(*plan));
+  PLATEN_ASSIGN_OR_RETURN(ChosenDevice chosen, chooseDevice(*plan, options));
   uint64_t page_bytes = 0;
-  for (const plan::Cache &cache : manifest.programs[manifest.targets[target].program].caches)
+  for (const plan::Cache &cache : manifest.programs[manifest.targets[chosen.target].program].caches)
     page_bytes += plan::pageBytes(manifest.limits, cache);
-  PLATEN_ASSIGN_OR_RETURN(parts.limits.total_pages, choosePages(parts.limits, page_bytes, options));
+  PLATEN_ASSIGN_OR_RETURN(parts.limits.total_pages,
+                          choosePages(parts.limits, page_bytes,
+                                      exec::Executor::fixedBytes(*plan, chosen.target), options,
+                                      *chosen.device));
   PLATEN_RETURN_IF_ERROR(schedule::validate(parts.limits));
   PLATEN_ASSIGN_OR_RETURN(parts.text, openTokenizer(plan));
   exec::ExecutorOptions executor_options;
   executor_options.pages = static_cast<uint32_t>(parts.limits.total_pages);
-  PLATEN_ASSIGN_OR_RETURN(auto executor, exec::Executor::create(*plan, *device, executor_options));
+  executor_options.record_steps = options.cuda_graphs;
+  PLATEN_ASSIGN_OR_RETURN(auto executor,
+                          exec::Executor::create(*plan, *chosen.device, executor_options));
   parts.model = describe(manifest, parts.limits, page_bytes);
   parts.model.has_tokenizer = parts.text != nullptr;
   parts.model.code_target = executor->target();
-  parts.model.device = device->description();
+  parts.model.device = chosen.device->description();
+  parts.model.device_reason = std::move(chosen.reason);
   parts.add_bos = manifest.model.add_bos;
   parts.max_waiting = options.max_waiting;
-  parts.executor =
-      std::make_unique<PlanExecutor>(std::move(plan), std::move(device), std::move(executor));
+  parts.executor = std::make_unique<PlanExecutor>(std::move(plan), std::move(chosen.device),
+                                                  std::move(executor));
   return parts;
 }
 

@@ -44,10 +44,17 @@ struct EngineOptions {
   int64_t max_sequences = 0; ///< requests that run at the same time; 0: the plan's limit
   int64_t max_waiting = 0;   ///< unfinished requests beyond which submit() refuses; 0: no limit
   /// Memory for keys and values. 0: what max_sequences whole contexts take, but at most 1 GiB or
-  /// one whole context, whichever is more. Pages are touched, and thus take memory, only when used.
-  /// kv_pages, if given, wins.
+  /// one whole context, whichever is more (pages are touched, and thus take memory, only when
+  /// used); on CUDA devices, at most what weights and activations leave free. kv_pages, if given,
+  /// wins.
   uint64_t kv_bytes = 0;
   int64_t kv_pages = 0;
+  /// What executes steps: "auto" (or ""): the first CUDA device for which the plan has code, else
+  /// the host; "host"; "cuda": as auto, without the host; "cuda:N". ModelInfo says what was chosen
+  /// and why.
+  std::string device = {};
+  /// On CUDA devices: steps of few tokens are recorded and replayed. Results are the same without.
+  bool cuda_graphs = true;
 };
 
 /// Order: repetition penalty, top-k, top-p, min-p, temperature, draw (as llama.cpp). See
@@ -140,8 +147,9 @@ struct Request {
 struct ModelInfo {
   std::string name = {};
   std::string weight_format = {}; ///< "f32", "bf16", "int8", "int4", "mixed"
-  std::string code_target = {};   ///< the plan's code that this CPU runs, e.g. "x86-64-avx2"
+  std::string code_target = {};   ///< the plan's code that the device runs, e.g. "x86-64-avx2"
   std::string device = {};        ///< "host, 2 threads on CPUs 0-1"
+  std::string device_reason = {}; ///< why this device: "asked for"
   int64_t vocabulary = 0;
   int64_t context_tokens = 0;
   int64_t step_tokens = 0;
@@ -175,8 +183,8 @@ struct Metrics {
 
 class Engine {
 public:
-  /// Errors: kNotFound/kIo/kCorrupt (the file), kUnsupported (its version, or no code for this
-  /// CPU), kInvalidArgument (options), kResourceExhausted (memory).
+  /// Errors: kNotFound/kIo/kCorrupt (the file, or no such device), kUnsupported (its version, or no
+  /// code for a device that is here), kInvalidArgument (options), kResourceExhausted (memory).
   static base::Result<Engine> load(const std::string &plan_path, const EngineOptions &options = {});
   Engine(Engine &&) noexcept;
   Engine &operator=(Engine &&) noexcept;

@@ -125,7 +125,9 @@ int platen_engine_load(const char *plan_path, const PlatenEngineOptions *options
                 .max_sequences = given->max_sequences,
                 .max_waiting = given->max_waiting,
                 .kv_bytes = given->kv_bytes,
-                .kv_pages = given->kv_pages};
+                .kv_pages = given->kv_pages,
+                .device = given->device == nullptr ? "" : given->device,
+                .cuda_graphs = given->no_cuda_graphs == 0};
     }
     PLATEN_ASSIGN_OR_RETURN(engine::Engine loaded, engine::Engine::load(plan_path, chosen));
     *out = new PlatenEngine(std::move(loaded));

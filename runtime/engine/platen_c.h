@@ -49,6 +49,8 @@ typedef struct PlatenEngineOptions {
   int64_t max_waiting;
   uint64_t kv_bytes;
   int64_t kv_pages;
+  const char *device;     /* "auto", "host", "cuda" or "cuda:N"; NULL: auto */
+  int32_t no_cuda_graphs; /* not 0: steps are launched one by one on CUDA devices */
 } PlatenEngineOptions;
 
 /* `options` may be NULL. On success *engine must be freed by platen_engine_free(). */

@@ -1,13 +1,15 @@
-// Everything that does not change between steps is computed in create(): memory, operand tables,
-// variants. run() only counts units. Reads of the manifest are unchecked here because Plan::load
-// has checked them.
+// Everything that does not change between steps is computed in create(): memory, bound kernels,
+// variants. run() only counts units, or replays what was recorded for steps of that size. Reads of
+// the manifest are unchecked here because Plan::load has checked them.
 #include "runtime/exec/executor.h"
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <string>
 
 #include "runtime/base/checked.h"
+#include "runtime/exec/recordings.h"
 #include "runtime/exec/step_buffer.h"
 
 namespace platen::exec {
@@ -20,10 +22,11 @@ using plan::Extents;
 // kernel_abi.h: activation buffers have 64 readable bytes behind their last row.
 constexpr uint64_t kArenaSlackBytes = 64;
 constexpr uint64_t kCacheAlignment = 4096;
+constexpr uint64_t kMostReservedReads = uint64_t{64} << 20;
 
 struct PreparedVariant {
   int64_t max_extent;
-  device::Kernel kernel;
+  std::unique_ptr<device::BoundKernel> kernel;
   plan::Units units;
   uint32_t kernel_index;
 };
@@ -31,7 +34,6 @@ struct PreparedVariant {
 struct PreparedLaunch {
   plan::Extent extent;
   std::vector<PreparedVariant> variants; // never empty
-  std::vector<void *> operands;          // operands[0] is the step
 };
 
 const PreparedVariant &pick(const PreparedLaunch &launch, int64_t extent) {
@@ -56,9 +58,11 @@ struct Executor::Impl {
         device(the_device) {}
 
   Status allocate(uint32_t page_count);
-  void prepareLaunches();
-  void *address(const plan::Operand &operand) const;
+  Status prepareLaunches();
+  device::Operand locate(const plan::Operand &operand) const;
   Status launchAll(const Extents &extents);
+  Result<bool> replay(const Extents &extents);
+  Result<std::unique_ptr<device::Recording>> record(const Extents &extents);
   Result<std::span<const float>> readRows(uint32_t buffer, int64_t rows);
 
   const plan::Plan &plan;
@@ -70,22 +74,26 @@ struct Executor::Impl {
   std::unique_ptr<device::Memory> arena;       // [arena_bytes + slack]
   std::unique_ptr<device::Memory> step_memory; // PlatenStep and its arrays
   std::unique_ptr<device::Memory> cache;       // regions of all layers; null without caches
-  std::vector<uint64_t> cache_offsets;         // [caches], bytes into `cache`
+  std::vector<device::Operand> cache_regions;  // [caches]
   uint64_t cache_bytes = 0;
   uint32_t pages = 0;
   std::unique_ptr<StepBuffer> step;
   std::vector<PreparedLaunch> launches;
+  Recordings recordings; // after what they replay
+  bool records = false;
   bool profiling = false;
   std::vector<LaunchProfile> profile; // [launches]
 };
 
 Status Executor::Impl::allocate(uint32_t page_count) {
   pages = page_count;
+  std::vector<uint64_t> offsets;
   for (const plan::Cache &layer : route.caches) {
     PLATEN_ASSIGN_OR_RETURN(uint64_t region,
                             base::checkedMul<uint64_t>(plan::pageBytes(manifest.limits, layer),
                                                        pages, "KV cache bytes"));
-    cache_offsets.push_back(cache_bytes);
+    offsets.push_back(cache_bytes);
+    cache_regions.push_back({.address = nullptr, .bytes = region});
     PLATEN_ASSIGN_OR_RETURN(
         cache_bytes,
         base::checkedAdd(cache_bytes, base::alignUp(region, kCacheAlignment), "KV cache bytes"));
@@ -95,54 +103,111 @@ Status Executor::Impl::allocate(uint32_t page_count) {
         cache, device.allocate(cache_bytes, "KV cache of " + std::to_string(pages) + " pages in " +
                                                 std::to_string(route.caches.size()) + " layers"));
   }
+  for (size_t i = 0; i < offsets.size(); ++i)
+    cache_regions[i].address = cache->at(offsets[i]);
   PLATEN_ASSIGN_OR_RETURN(arena,
                           device.allocate(route.arena_bytes + kArenaSlackBytes, "activations"));
   PLATEN_ASSIGN_OR_RETURN(step_memory,
                           device.allocate(StepBuffer::maxBytes(manifest.limits), "step inputs"));
   step = std::make_unique<StepBuffer>(manifest.limits, step_memory->address());
-  return Status::ok();
+  uint64_t row_bytes = route.buffers[route.logits_buffer].row_bytes;
+  if (route.hidden_buffer >= 0)
+    row_bytes += route.buffers[static_cast<size_t>(route.hidden_buffer)].row_bytes;
+  uint64_t rows = std::min(manifest.limits.step_rows, manifest.limits.step_sequences);
+  return device.reserveReads(std::min(rows * row_bytes, kMostReservedReads));
 }
 
-void *Executor::Impl::address(const plan::Operand &operand) const {
+device::Operand Executor::Impl::locate(const plan::Operand &operand) const {
   switch (operand.kind) {
-  case plan::OperandKind::kBuffer:
-    return arena->at(route.buffers[operand.index].arena_offset);
-  case plan::OperandKind::kWeight:
-    return weights->at(manifest.weights[operand.index].offset);
-  case plan::OperandKind::kCache:
-    return cache->at(cache_offsets[operand.index]);
+  case plan::OperandKind::kBuffer: {
+    const plan::Buffer &buffer = route.buffers[operand.index];
+    return {.address = arena->at(buffer.arena_offset),
+            .bytes = plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes};
   }
-  return nullptr;
+  case plan::OperandKind::kWeight:
+    return {.address = weights->at(manifest.weights[operand.index].offset),
+            .bytes = manifest.weights[operand.index].bytes};
+  case plan::OperandKind::kCache:
+    return cache_regions[operand.index];
+  }
+  return {};
 }
 
-void Executor::Impl::prepareLaunches() {
+Status Executor::Impl::prepareLaunches() {
   for (const plan::Launch &launch : route.launches) {
-    PreparedLaunch prepared{
-        .extent = launch.extent, .variants = {}, .operands = {step_memory->address()}};
+    PreparedLaunch prepared{.extent = launch.extent, .variants = {}};
+    std::vector<device::Operand> operands{
+        {.address = step_memory->address(), .bytes = step_memory->bytes()}};
     for (const plan::Operand &operand : launch.operands)
-      prepared.operands.push_back(address(operand));
-    for (const plan::Variant &variant : launch.variants)
+      operands.push_back(locate(operand));
+    for (const plan::Variant &variant : launch.variants) {
+      auto bound = device.bind(program->kernel(variant.kernel), operands);
+      if (!bound.isOk())
+        return bound.status().at("kernel '" + route.kernels[variant.kernel].name + "' of launch '" +
+                                 launch.name + "'");
       prepared.variants.push_back({.max_extent = static_cast<int64_t>(std::min<uint64_t>(
                                        variant.max_extent, std::numeric_limits<int64_t>::max())),
-                                   .kernel = program->kernel(variant.kernel),
+                                   .kernel = std::move(*bound),
                                    .units = variant.units,
                                    .kernel_index = variant.kernel});
+    }
     launches.push_back(std::move(prepared));
     profile.push_back(
         {.launch = launch.name, .kernel = route.kernels[launch.variants.back().kernel].name});
   }
+  return Status::ok();
+}
+
+/// The launches of a step of `extents`, recorded.
+Result<std::unique_ptr<device::Recording>> Executor::Impl::record(const Extents &extents) {
+  std::vector<device::Launch> calls;
+  for (const PreparedLaunch &launch : launches) {
+    int64_t extent = extents[launch.extent];
+    if (extent == 0)
+      continue;
+    const PreparedVariant &variant = pick(launch, extent);
+    calls.push_back({.kernel = variant.kernel.get(),
+                     .extents = extents,
+                     .units = variant.units.count(extents)});
+  }
+  return device.record(calls);
+}
+
+/// Runs the step by a recording; false if it has none and is to be launched.
+Result<bool> Executor::Impl::replay(const Extents &extents) {
+  auto bucket = recordingBucket(extents, manifest.limits);
+  if (!bucket)
+    return false;
+  Recordings::Entry *entry = recordings.find(*bucket);
+  if (entry == nullptr) {
+    auto recording = record(*bucket);
+    if (recording.status().code() == base::StatusCode::kDeviceLost)
+      return recording.status();
+    // A step that cannot be recorded, for want of memory say, can still be launched.
+    entry = recordings.add(*bucket, recording.isOk() ? std::move(*recording) : nullptr);
+  }
+  if (entry->recording == nullptr)
+    return false;
+  PLATEN_RETURN_IF_ERROR(device.replay(*entry->recording));
+  return true;
 }
 
 Status Executor::Impl::launchAll(const Extents &extents) {
+  if (records && !profiling) {
+    PLATEN_ASSIGN_OR_RETURN(bool done, replay(extents));
+    if (done)
+      return Status::ok();
+  }
   for (size_t i = 0; i < launches.size(); ++i) {
     const PreparedLaunch &launch = launches[i];
     int64_t extent = extents[launch.extent];
     if (extent == 0)
       continue;
     const PreparedVariant &variant = pick(launch, extent);
-    int64_t units = variant.units.count(extents);
     uint64_t begin = profiling ? nowNs() : 0;
-    Status status = device.launch(variant.kernel, launch.operands, units);
+    Status status = device.launch({.kernel = variant.kernel.get(),
+                                   .extents = extents,
+                                   .units = variant.units.count(extents)});
     if (profiling && status.isOk())
       status = device.synchronize();
     if (!status.isOk())
@@ -179,8 +244,19 @@ Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, devic
   PLATEN_ASSIGN_OR_RETURN(impl->program, device.loadCode(plan, target));
   PLATEN_ASSIGN_OR_RETURN(impl->weights, device.placeWeights(plan));
   PLATEN_RETURN_IF_ERROR(impl->allocate(options.pages));
-  impl->prepareLaunches();
+  PLATEN_RETURN_IF_ERROR(impl->prepareLaunches());
+  impl->records = options.record_steps && device.recordsLaunches();
   return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+}
+
+uint64_t Executor::fixedBytes(const plan::Plan &plan, uint32_t target) {
+  const plan::Manifest &manifest = plan.manifest();
+  const plan::DeviceProgram &route = manifest.programs[manifest.targets[target].program];
+  uint64_t scratch = 0;
+  for (const plan::Kernel &kernel : route.kernels)
+    scratch = std::max(scratch, kernel.scratch_bytes);
+  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch +
+         route.caches.size() * kCacheAlignment + StepBuffer::maxBytes(manifest.limits);
 }
 
 Result<StepOutputs> Executor::run(const StepInputs &inputs) {
@@ -202,6 +278,7 @@ Result<StepOutputs> Executor::run(const StepInputs &inputs) {
 }
 
 uint32_t Executor::pages() const { return impl_->pages; }
+size_t Executor::recordedSteps() const { return impl_->recordings.size(); }
 uint64_t Executor::arenaBytes() const { return impl_->route.arena_bytes; }
 uint64_t Executor::cacheBytes() const { return impl_->cache_bytes; }
 std::string_view Executor::target() const { return impl_->program->target(); }

@@ -1,8 +1,9 @@
 // Runs a plan's launches over one step of tokens on a device.
 //
-// Built once: allocates the arena and the KV pages, places weights, loads code, and computes every
-// operand table. A step then copies its small arrays, picks each launch's variant by size and
-// launches it. Nothing is allocated in run(). Not thread-safe. The plan and the device outlive the
+// Built once: allocates the arena and the KV pages, places weights, loads code, and binds every
+// kernel to its operands. A step then copies its small arrays, picks each launch's variant by size
+// and launches it. Nothing is allocated in run(), but when a device records steps of a size for the
+// first time. Not thread-safe. The plan and the device outlive the
 // executor.
 #pragma once
 
@@ -38,6 +39,9 @@ struct StepOutputs {
 struct ExecutorOptions {
   /// KV pages of each layer. At least 1 (plans without caches ignore it).
   uint32_t pages = 0;
+  /// On devices that record launches: small steps are recorded once for each power of two of their
+  /// sizes, and replayed. The outputs are the same bits without.
+  bool record_steps = true;
 };
 
 /// Time of one launch of the plan since profiling started.
@@ -55,6 +59,8 @@ public:
   static base::Result<std::unique_ptr<Executor>>
   create(const plan::Plan &plan, device::Device &device, const ExecutorOptions &options);
   ~Executor();
+  /// Device memory that create() takes beside the KV pages, when weights are copied there.
+  static uint64_t fixedBytes(const plan::Plan &plan, uint32_t target);
 
   /// Executes one step. T, R and S may be 0. Errors: kInvalidArgument when the inputs exceed the
   /// plan's limits or name absent tokens, sequences or pages; nothing was launched then. Otherwise
@@ -63,8 +69,9 @@ public:
   base::Result<StepOutputs> run(const StepInputs &inputs);
 
   uint32_t pages() const;
-  uint64_t arenaBytes() const; ///< bytes of activations
-  uint64_t cacheBytes() const; ///< bytes of all KV pages of all layers
+  size_t recordedSteps() const; ///< sizes of steps that are replayed
+  uint64_t arenaBytes() const;  ///< bytes of activations
+  uint64_t cacheBytes() const;  ///< bytes of all KV pages of all layers
   /// The chosen code target, e.g. "x86-64-avx2".
   std::string_view target() const;
 

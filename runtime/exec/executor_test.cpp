@@ -11,9 +11,11 @@
 #include <random>
 #include <unistd.h>
 
+#include "runtime/device/cuda/cuda_device.h"
 #include "runtime/device/fault/fault_device.h"
 #include "runtime/device/host/host_device.h"
 #include "runtime/device/null/null_device.h"
+#include "runtime/exec/recordings.h"
 #include "runtime/plan/testing/tiny_kernels.h"
 #include "runtime/plan/testing/tiny_plan.h"
 
@@ -43,9 +45,15 @@ std::unique_ptr<device::Device> makeHost(unsigned threads) {
   return std::move(*device::HostDevice::create({.threads = threads}));
 }
 
+/// Null if there is no such device.
+std::unique_ptr<device::Device> openCuda(const std::string &driver) {
+  auto device = device::CudaDevice::open({.ordinal = 0, .driver = driver});
+  return device.isOk() ? std::move(*device) : nullptr;
+}
+
 std::unique_ptr<Executor> makeExecutor(const plan::Plan &plan, device::Device &device,
-                                       uint32_t pages) {
-  auto executor = Executor::create(plan, device, {.pages = pages});
+                                       uint32_t pages, bool record_steps = true) {
+  auto executor = Executor::create(plan, device, {.pages = pages, .record_steps = record_steps});
   EXPECT_TRUE(executor.isOk()) << executor.status().toString();
   return std::move(*executor);
 }
@@ -94,13 +102,31 @@ void expectRow(const StepOutputs &outputs, size_t row, std::span<const int32_t> 
         plan::testing::tinyHidden(history, column));
 }
 
-class ExecutorThreads : public testing::TestWithParam<unsigned> {};
+struct ExecutorCase {
+  const char *name;
+  std::function<std::unique_ptr<device::Device>()> make;
+  const char *target;
+  bool record_steps = false;
+};
+void PrintTo(const ExecutorCase &item, std::ostream *out) { *out << item.name; }
 
-TEST_P(ExecutorThreads, GeneratesFromTheWholeHistory) {
-  plan::Plan plan = loadTiny();
-  auto device = makeHost(GetParam());
-  auto executor = makeExecutor(plan, *device, 16);
-  EXPECT_EQ(executor->target(), "x86-64");
+class ExecutorDevices : public testing::TestWithParam<ExecutorCase> {
+protected:
+  void SetUp() override {
+    device_ = GetParam().make();
+    if (device_ == nullptr)
+      GTEST_SKIP() << "no CUDA driver with a device";
+  }
+  std::unique_ptr<Executor> makeExecutor(uint32_t pages) {
+    return exec::makeExecutor(plan_, *device_, pages, GetParam().record_steps);
+  }
+  plan::Plan plan_ = loadTiny({.cuda_targets = {{"ptx", {"compute_80"}}}});
+  std::unique_ptr<device::Device> device_;
+};
+
+TEST_P(ExecutorDevices, GeneratesFromTheWholeHistory) {
+  auto executor = makeExecutor(16);
+  EXPECT_EQ(executor->target(), GetParam().target);
   EXPECT_EQ(executor->pages(), 16U);
   Sequence sequence{{3, 1, 4, 1, 5, 9, 2}, {7, 0, 15, 3, 9, 8}};
   for (int32_t count :
@@ -114,12 +140,12 @@ TEST_P(ExecutorThreads, GeneratesFromTheWholeHistory) {
     if (sequence.fed == static_cast<int32_t>(sequence.tokens.size()))
       sequence.tokens.push_back(plan::testing::tinyNextToken(sequence.tokens, kVocabulary));
   }
+  // Steps of 3 and of 4 tokens share a recording; those of one token have another.
+  EXPECT_EQ(executor->recordedSteps(), GetParam().record_steps ? 2U : 0U);
 }
 
-TEST_P(ExecutorThreads, BatchesOfRaggedSequencesDoNotMix) {
-  plan::Plan plan = loadTiny();
-  auto device = makeHost(GetParam());
-  auto executor = makeExecutor(plan, *device, 64);
+TEST_P(ExecutorDevices, BatchesOfRaggedSequencesDoNotMix) {
+  auto executor = makeExecutor(64);
   std::mt19937 random(7);
   std::vector<int32_t> pages(64);
   std::iota(pages.begin(), pages.end(), 0);
@@ -155,10 +181,8 @@ TEST_P(ExecutorThreads, BatchesOfRaggedSequencesDoNotMix) {
   }
 }
 
-TEST_P(ExecutorThreads, EmptyStepsAndStepsWithoutRows) {
-  plan::Plan plan = loadTiny();
-  auto device = makeHost(GetParam());
-  auto executor = makeExecutor(plan, *device, 4);
+TEST_P(ExecutorDevices, EmptyStepsAndStepsWithoutRows) {
+  auto executor = makeExecutor(4);
   auto nothing = executor->run({});
   ASSERT_TRUE(nothing.isOk()) << nothing.status().toString();
   EXPECT_TRUE(nothing->logits.empty());
@@ -174,7 +198,85 @@ TEST_P(ExecutorThreads, EmptyStepsAndStepsWithoutRows) {
   expectRow(*outputs, 0, sequence.tokens);
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, ExecutorThreads, testing::Values(1U, 2U, 3U));
+INSTANTIATE_TEST_SUITE_P(
+    All, ExecutorDevices,
+    testing::Values(ExecutorCase{"HostOneThread", [] { return makeHost(1); }, "x86-64"},
+                    ExecutorCase{"HostTwoThreads", [] { return makeHost(2); }, "x86-64"},
+                    ExecutorCase{"HostThreeThreads", [] { return makeHost(3); }, "x86-64"},
+                    ExecutorCase{"CudaDouble", [] { return openCuda(PLATEN_CUDA_DOUBLE); }, "ptx"},
+                    ExecutorCase{"CudaDoubleReplayed", [] { return openCuda(PLATEN_CUDA_DOUBLE); },
+                                 "ptx", true},
+                    ExecutorCase{"CudaDriver", [] { return openCuda(""); }, "ptx"},
+                    ExecutorCase{"CudaDriverReplayed", [] { return openCuda(""); }, "ptx", true}),
+    [](const auto &info) { return std::string(info.param.name); });
+
+TEST(Executor, RecordsSmallStepsOnceForEachPowerOfTwo) {
+  plan::Plan plan = loadTiny({.limits = {.context_tokens = 256,
+                                         .step_tokens = 128,
+                                         .step_rows = 3,
+                                         .step_sequences = 8,
+                                         .page_tokens = 4}});
+  device::NullDevice device(true);
+  auto executor = makeExecutor(plan, device, 64);
+  EXPECT_EQ(device.counts().binds, 5U) << "each variant of each launch";
+  auto run = [&](int32_t tokens, size_t rows) {
+    Sequence sequence{std::vector<int32_t>(static_cast<size_t>(tokens), 1),
+                      std::vector<int32_t>(64)};
+    std::iota(sequence.pages.begin(), sequence.pages.end(), 0);
+    Step step({&sequence}, {tokens});
+    step.row_tokens.resize(rows);
+    device.resetCounts();
+    EXPECT_TRUE(executor->run(step.inputs()).isOk());
+    return std::tuple(device.counts().recordings, device.counts().replays, device.counts().units);
+  };
+  using Counts = std::tuple<uint64_t, uint64_t, uint64_t>;
+  // embed T, store T, sum R, head 2 R, for the sizes that the recording was made for.
+  EXPECT_EQ(run(5, 1), Counts(1, 1, 8 + 8 + 1 + 2));
+  EXPECT_EQ(run(8, 1), Counts(0, 1, 8 + 8 + 1 + 2));
+  EXPECT_EQ(run(7, 3), Counts(1, 1, 8 + 8 + 3 + 6)) << "rows up to the plan's limit";
+  EXPECT_EQ(run(7, 0), Counts(1, 1, 8 + 8));
+  EXPECT_EQ(run(64, 2), Counts(1, 1, 64 + 64 + 2 + 4));
+  EXPECT_EQ(run(65, 2), Counts(0, 0, 65 + 65 + 2 + 4)) << "large steps are launched";
+  EXPECT_EQ(executor->recordedSteps(), 4U);
+  executor->setProfiling(true);
+  EXPECT_EQ(run(5, 1), Counts(0, 0, 5 + 5 + 1 + 2)) << "launches are timed one by one";
+  auto plain = makeExecutor(plan, device, 64, false);
+  executor.swap(plain);
+  EXPECT_EQ(run(5, 1), Counts(0, 0, 5 + 5 + 1 + 2)) << "not asked to";
+}
+
+TEST(Executor, AStepThatCannotBeRecordedIsLaunched) {
+  plan::Plan plan = loadTiny();
+  auto null = std::make_unique<device::NullDevice>(true);
+  device::NullDevice &counter = *null;
+  device::FaultDevice device(std::move(null));
+  auto executor = makeExecutor(plan, device, 16);
+  device.failAt(FaultKind::kRecord, 1);
+  for (int round = 0; round < 2; ++round) {
+    Sequence sequence{{1, 2, 3}, {5}};
+    counter.resetCounts();
+    ASSERT_TRUE(executor->run(Step({&sequence}, {3}).inputs()).isOk());
+    EXPECT_EQ(counter.counts().launches, 4U);
+    EXPECT_EQ(counter.counts().replays + counter.counts().recordings, 0U) << "nor tried again";
+  }
+  device.failAt(FaultKind::kReplay, 1);
+  Sequence other{{1}, {5}};
+  EXPECT_EQ(executor->run(Step({&other}, {1}).inputs()).status().code(), StatusCode::kDeviceLost);
+}
+
+TEST(Recordings, ForgetWhatWasNotUsedForLongest) {
+  Recordings recordings;
+  auto bucket = [](int64_t tokens) { return plan::Extents{.tokens = tokens}; };
+  for (int64_t tokens = 0; tokens < static_cast<int64_t>(kMostRecordings); ++tokens)
+    recordings.add(bucket(tokens), std::make_unique<device::Recording>());
+  EXPECT_NE(recordings.find(bucket(0)), nullptr); // which makes 1 the oldest
+  recordings.add(bucket(1000), nullptr);
+  EXPECT_EQ(recordings.size(), kMostRecordings);
+  EXPECT_EQ(recordings.find(bucket(1)), nullptr);
+  EXPECT_NE(recordings.find(bucket(0)), nullptr);
+  ASSERT_NE(recordings.find(bucket(1000)), nullptr);
+  EXPECT_EQ(recordings.find(bucket(1000))->recording, nullptr);
+}
 
 TEST(Executor, CountsUnitsAndPicksVariantsByExtent) {
   plan::Plan plan = loadTiny();
@@ -303,6 +405,9 @@ TEST(Executor, CreationReportsEachFailureOfTheDevice) {
     const char *message;
   };
   for (const Fault &fault : {Fault{FaultKind::kLoadCode, 1, "loadCode()"},
+                             Fault{FaultKind::kBind, 2,
+                                   "kernel 'store_i32__test_v1' of launch 'store': "
+                                   "injected failure of bind()"},
                              Fault{FaultKind::kPlaceWeights, 1, "placeWeights()"},
                              Fault{FaultKind::kAllocate, 1, "KV cache of 16 pages in 1 layers"},
                              Fault{FaultKind::kAllocate, 2, "activations"},

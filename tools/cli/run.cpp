@@ -49,7 +49,9 @@ Rates rates(const engine::RequestResult &result) {
   return rates;
 }
 
-void printFigures(const engine::RequestResult &result, std::ostream &err) {
+void printFigures(const engine::ModelInfo &model, const engine::RequestResult &result,
+                  std::ostream &err) {
+  err << model.device << ", code " << model.code_target << " (" << model.device_reason << ")\n";
   Rates speed = rates(result);
   char line[256];
   std::snprintf(line, sizeof line,
@@ -70,6 +72,7 @@ void printJson(const engine::Engine &engine, const engine::RequestResult &result
       {"model", model.name},
       {"weight_format", model.weight_format},
       {"device", model.device},
+      {"device_reason", model.device_reason},
       {"code_target", model.code_target},
       {"prompt", prompt},
       {"text", result.text},
@@ -157,7 +160,7 @@ int runRequest(engine::Engine &engine, const RunOptions &options, std::string pr
     printJson(engine, *result, prompt, out);
   } else {
     out << "\n" << std::flush;
-    printFigures(*result, err);
+    printFigures(engine.model(), *result, err);
   }
   if (!result->status.isOk())
     return report(result->status, err);
@@ -212,13 +215,21 @@ void addRunOptions(CLI::App &command, RunOptions &options) {
   command.add_option("-t,--threads", options.engine.threads, "threads; 0: one a core")
       ->capture_default_str();
   command
+      .add_option("--device", options.engine.device,
+                  "auto, host, cuda or cuda:N; auto: the first CUDA device for which the plan has "
+                  "code, else the host")
+      ->default_str("auto");
+  command.add_flag("!--no-cuda-graphs", options.engine.cuda_graphs,
+                   "launch every kernel of a step by itself");
+  command
       .add_option("-c,--ctx,--ctx-size", options.engine.context_tokens,
                   "positions of the context; 0: the plan's limit")
       ->capture_default_str();
   command
-      .add_option(
-          "--kv-bytes", options.engine.kv_bytes,
-          "memory for keys and values; 0: up to 1 GiB, or one whole context if that is more")
+      .add_option("--kv-bytes", options.engine.kv_bytes,
+                  "memory for keys and values; 0: up to 1 GiB, or one whole context if that is "
+                  "more; on CUDA "
+                  "devices, what is free")
       ->transform(CLI::AsSizeValue(false));
   command.add_flag("--echo", options.echo_prompt, "print the prompt before the generated text");
   command.add_flag("--json", options.json, "print one JSON object with text, tokens and timings");

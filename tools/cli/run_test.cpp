@@ -39,23 +39,46 @@ Ran run(
 }
 
 TEST(Run, FlagsReachTheRequest) {
-  RunOptions options = parse({"m.plan",     "-p",
-                              "hi",         "-n",
-                              "7",          "--temp",
-                              "0.8",        "--top-k",
-                              "40",         "--top-p",
-                              "0.95",       "--min-p",
-                              "0.05",       "--repeat-penalty",
-                              "1.1",        "--repeat-last-n",
-                              "32",         "--seed",
-                              "9",          "--stop",
-                              "x",          "--stop",
-                              "yz",         "--ignore-eos",
-                              "--special",  "--no-bos",
-                              "--threads",  "2",
-                              "--ctx",      "512",
-                              "--kv-bytes", "64MiB",
-                              "--json",     "--echo"});
+  RunOptions options = parse({"m.plan",
+                              "-p",
+                              "hi",
+                              "-n",
+                              "7",
+                              "--temp",
+                              "0.8",
+                              "--top-k",
+                              "40",
+                              "--top-p",
+                              "0.95",
+                              "--min-p",
+                              "0.05",
+                              "--repeat-penalty",
+                              "1.1",
+                              "--repeat-last-n",
+                              "32",
+                              "--seed",
+                              "9",
+                              "--stop",
+                              "x",
+                              "--stop",
+                              "yz",
+                              "--ignore-eos",
+                              "--special",
+                              "--no-bos",
+                              "--threads",
+                              "2",
+                              "--ctx",
+                              "512",
+                              "--kv-bytes",
+                              "64MiB",
+                              "--json",
+                              "--echo",
+                              "--device",
+                              "cuda:1",
+                              "--no-cuda-graphs"});
+  EXPECT_EQ(options.engine.device, "cuda:1");
+  EXPECT_FALSE(options.engine.cuda_graphs);
+  EXPECT_TRUE(RunOptions().engine.cuda_graphs);
   EXPECT_EQ(options.plan, "m.plan");
   EXPECT_EQ(options.prompt, "hi");
   EXPECT_EQ(options.request.max_tokens, 7);

@@ -61,9 +61,27 @@ Result<std::span<const std::byte>> FaultDevice::read(const Memory &memory, uint6
   return device_->read(memory, offset, bytes);
 }
 
-Status FaultDevice::launch(const Kernel &kernel, std::span<void *const> operands, int64_t units) {
+Result<std::unique_ptr<BoundKernel>> FaultDevice::bind(const Kernel &kernel,
+                                                       std::span<const Operand> operands) {
+  if (strikes(FaultKind::kBind))
+    return base::unsupported("injected failure of bind()");
+  return device_->bind(kernel, operands);
+}
+
+Status FaultDevice::launch(const Launch &launch) {
   PLATEN_RETURN_IF_ERROR(enter(FaultKind::kLaunch, "launch()"));
-  return device_->launch(kernel, operands, units);
+  return device_->launch(launch);
+}
+
+Result<std::unique_ptr<Recording>> FaultDevice::record(std::span<const Launch> launches) {
+  if (strikes(FaultKind::kRecord))
+    return base::resourceExhausted("injected failure of record()");
+  return device_->record(launches);
+}
+
+Status FaultDevice::replay(const Recording &recording) {
+  PLATEN_RETURN_IF_ERROR(enter(FaultKind::kReplay, "replay()"));
+  return device_->replay(recording);
 }
 
 Status FaultDevice::synchronize() {

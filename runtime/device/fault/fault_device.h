@@ -2,8 +2,8 @@
 // real devices do.
 //
 // For tests of how the runtime bears failure. Until the fault strikes it is the wrapped device. A
-// failed launch(), upload(), read() or synchronize() is kDeviceLost and sticks, as device.h says; a
-// failed allocation is kResourceExhausted and does not.
+// failed launch(), replay(), upload(), read() or synchronize() is kDeviceLost and sticks, as
+// device.h says; a failed allocation or recording is kResourceExhausted and does not.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,18 @@
 
 namespace platen::device {
 
-enum class FaultKind { kAllocate, kPlaceWeights, kLoadCode, kUpload, kRead, kLaunch, kSynchronize };
+enum class FaultKind {
+  kAllocate,
+  kPlaceWeights,
+  kLoadCode,
+  kBind,
+  kRecord,
+  kUpload,
+  kRead,
+  kLaunch,
+  kReplay,
+  kSynchronize
+};
 
 class FaultDevice : public Device {
 public:
@@ -25,6 +36,7 @@ public:
   Device &wrapped() { return *device_; }
 
   std::string description() const override { return "fault(" + device_->description() + ")"; }
+  std::optional<uint64_t> freeBytes() const override { return device_->freeBytes(); }
   base::Result<std::unique_ptr<Memory>> allocate(uint64_t bytes, std::string_view purpose) override;
   base::Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) override;
   base::Result<uint32_t> chooseTarget(const plan::Plan &plan) const override;
@@ -32,9 +44,14 @@ public:
   base::Status upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) override;
   base::Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                                 uint64_t bytes) override;
-  base::Status launch(const Kernel &kernel, std::span<void *const> operands,
-                      int64_t units) override;
+  base::Result<std::unique_ptr<BoundKernel>> bind(const Kernel &kernel,
+                                                  std::span<const Operand> operands) override;
+  base::Status reserveReads(uint64_t bytes) override { return device_->reserveReads(bytes); }
+  base::Status launch(const Launch &launch) override;
   base::Status synchronize() override;
+  bool recordsLaunches() const override { return device_->recordsLaunches(); }
+  base::Result<std::unique_ptr<Recording>> record(std::span<const Launch> launches) override;
+  base::Status replay(const Recording &recording) override;
 
 private:
   /// Counts one call; true if it is the one to fail.

@@ -27,16 +27,19 @@ TEST(FaultDevice, ALostDeviceStaysLostUntilHealed) {
   FaultDevice device(std::make_unique<NullDevice>());
   auto memory = device.allocate(64, "m");
   ASSERT_TRUE(memory.isOk());
+  auto kernel = device.bind({}, {});
+  ASSERT_TRUE(kernel.isOk());
+  Launch launch{.kernel = kernel->get(), .extents = {}, .units = 1};
   device.failAt(FaultKind::kLaunch, 2);
-  EXPECT_TRUE(device.launch({}, {}, 1).isOk());
+  EXPECT_TRUE(device.launch(launch).isOk());
   EXPECT_TRUE(device.upload(**memory, 0, {}).isOk());
-  EXPECT_EQ(device.launch({}, {}, 1).code(), StatusCode::kDeviceLost);
-  EXPECT_EQ(device.launch({}, {}, 1).code(), StatusCode::kDeviceLost);
+  EXPECT_EQ(device.launch(launch).code(), StatusCode::kDeviceLost);
+  EXPECT_EQ(device.launch(launch).code(), StatusCode::kDeviceLost);
   EXPECT_EQ(device.upload(**memory, 0, {}).code(), StatusCode::kDeviceLost);
   EXPECT_EQ(device.read(**memory, 0, 1).status().code(), StatusCode::kDeviceLost);
   EXPECT_EQ(device.synchronize().code(), StatusCode::kDeviceLost);
   device.heal();
-  EXPECT_TRUE(device.launch({}, {}, 1).isOk());
+  EXPECT_TRUE(device.launch(launch).isOk());
   EXPECT_EQ(static_cast<NullDevice &>(device.wrapped()).counts().launches, 2U);
 }
 

@@ -48,6 +48,19 @@ private:
   std::vector<Kernel> kernels_;
 };
 
+class HostBoundKernel : public BoundKernel {
+public:
+  HostBoundKernel(const Kernel &kernel, std::span<const Operand> operands)
+      : entry(reinterpret_cast<PlatenHostKernel>(const_cast<void *>(kernel.entry))),
+        scratch(kernel.scratch_bytes != 0) {
+    for (const Operand &operand : operands)
+      table.push_back(operand.address);
+  }
+  const PlatenHostKernel entry;
+  const bool scratch;
+  std::vector<void *> table; // the kernel ABI's, without the scratch
+};
+
 class HostDeviceImpl : public HostDevice {
 public:
   HostDeviceImpl(std::unique_ptr<WorkerPool> pool, HostReport report, const HostOptions &options,
@@ -65,7 +78,9 @@ public:
   Status upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) override;
   Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                           uint64_t bytes) override;
-  Status launch(const Kernel &kernel, std::span<void *const> operands, int64_t units) override;
+  Result<std::unique_ptr<BoundKernel>> bind(const Kernel &kernel,
+                                            std::span<const Operand> operands) override;
+  Status launch(const Launch &launch) override;
   Status synchronize() override { return Status::ok(); }
 
 private:
@@ -109,8 +124,7 @@ Result<std::unique_ptr<Program>> HostDeviceImpl::loadCode(const plan::Plan &plan
   PLATEN_ASSIGN_OR_RETURN(HostCode code, HostCode::load(plan.section(target.section), true));
   report_.target = target.name;
   report_.code_in_place = code.inPlace();
-  return std::unique_ptr<Program>(
-      std::make_unique<HostProgram>(std::move(code), target, kernels));
+  return std::unique_ptr<Program>(std::make_unique<HostProgram>(std::move(code), target, kernels));
 }
 
 Result<Kernel> HostDeviceImpl::registerFunction(PlatenHostKernel function, uint64_t scratch_bytes) {
@@ -133,20 +147,27 @@ Result<std::span<const std::byte>> HostDeviceImpl::read(const Memory &memory, ui
   return std::span<const std::byte>(static_cast<const std::byte *>(memory.at(offset)), bytes);
 }
 
-Status HostDeviceImpl::launch(const Kernel &kernel, std::span<void *const> operands,
-                              int64_t units) {
-  if (operands.size() > WorkerPool::kMaxTableOperands || units < 0 || units > kMaxUnits)
-    return base::invalidArgument("launch() with " + std::to_string(operands.size()) +
-                                 " operands and " + std::to_string(units) + " units");
+Result<std::unique_ptr<BoundKernel>> HostDeviceImpl::bind(const Kernel &kernel,
+                                                          std::span<const Operand> operands) {
+  if (operands.size() > WorkerPool::kMaxTableOperands)
+    return base::invalidArgument("bind() with " + std::to_string(operands.size()) +
+                                 " operands, more than 65");
+  return std::unique_ptr<BoundKernel>(std::make_unique<HostBoundKernel>(kernel, operands));
+}
+
+Status HostDeviceImpl::launch(const Launch &launch) {
+  const auto &kernel = static_cast<const HostBoundKernel &>(*launch.kernel);
+  if (launch.units < 0 || launch.units > kMaxUnits)
+    return base::invalidArgument("launch() with " + std::to_string(launch.units) + " units");
   if (caller_cpu_ >= 0)
     pinCallingThread(caller_cpu_);
-  if (units == 0)
+  if (launch.units == 0)
     return Status::ok();
-  pool_->run({.function = reinterpret_cast<PlatenHostKernel>(const_cast<void *>(kernel.entry)),
-              .operands = operands.data(),
-              .operand_count = operands.size(),
-              .scratch = kernel.scratch_bytes != 0},
-             units);
+  pool_->run({.function = kernel.entry,
+              .operands = kernel.table.data(),
+              .operand_count = kernel.table.size(),
+              .scratch = kernel.scratch},
+             launch.units);
   return Status::ok();
 }
 

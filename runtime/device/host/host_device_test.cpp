@@ -29,6 +29,16 @@ std::unique_ptr<HostDevice> makeHost(const HostOptions &options) {
   return std::move(*device);
 }
 
+/// Binds and launches.
+base::Status run(Device &device, const Kernel &kernel, std::span<void *const> addresses,
+                 int64_t units) {
+  std::vector<Operand> operands;
+  for (void *address : addresses)
+    operands.push_back({.address = address, .bytes = 0});
+  PLATEN_ASSIGN_OR_RETURN(auto bound, device.bind(kernel, operands));
+  return device.launch({.kernel = bound.get(), .extents = {}, .units = units});
+}
+
 struct Range {
   int64_t begin, end;
 };
@@ -45,7 +55,7 @@ TEST(HostDevice, RangesAreContiguousBalancedAndFixed) {
   for (int64_t units = 1; units < 40; ++units) {
     std::vector<Range> ranges(static_cast<size_t>(units), Range{-1, -1});
     void *operands[] = {ranges.data()};
-    ASSERT_TRUE(device->launch(*kernel, operands, units).isOk());
+    ASSERT_TRUE(run(*device, *kernel, operands, units).isOk());
     std::vector<int64_t> sizes;
     for (int64_t at = 0; at < units; at = ranges[static_cast<size_t>(at)].end) {
       ASSERT_EQ(ranges[static_cast<size_t>(at)].begin, at) << units;
@@ -84,8 +94,8 @@ TEST_P(HostBarrier, OrdersLaunchesAndLosesNoWakeUp) {
   void *add_operands[] = {counters.data()};
   void *copy_operands[] = {counters.data(), copies.data(), &units};
   for (int64_t round = 1; round <= 3000; ++round) {
-    ASSERT_TRUE(device->launch(*add, add_operands, units).isOk());
-    ASSERT_TRUE(device->launch(*copy, copy_operands, units).isOk());
+    ASSERT_TRUE(run(*device, *add, add_operands, units).isOk());
+    ASSERT_TRUE(run(*device, *copy, copy_operands, units).isOk());
     ASSERT_THAT(copies, testing::Each(round));
     if (round % 1000 == 0) // long enough for every worker to fall asleep
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -102,7 +112,7 @@ TEST(HostDevice, LaunchesFromDifferentThreadsInTurn) {
   std::vector<int64_t> counters(6);
   void *operands[] = {counters.data()};
   for (int round = 0; round < 20; ++round)
-    std::thread([&] { EXPECT_TRUE(device->launch(*add, operands, 6).isOk()); }).join();
+    std::thread([&] { EXPECT_TRUE(run(*device, *add, operands, 6).isOk()); }).join();
   EXPECT_THAT(counters, testing::Each(20));
 }
 
@@ -121,7 +131,7 @@ TEST(HostDevice, EachThreadHasItsOwnAlignedScratch) {
   for (const Kernel &kernel : {*small, *large}) {
     std::vector<void *> seen(3);
     void *operands[] = {seen.data()};
-    ASSERT_TRUE(device->launch(kernel, operands, 3).isOk());
+    ASSERT_TRUE(run(*device, kernel, operands, 3).isOk());
     for (size_t i = 0; i < 3; ++i) {
       EXPECT_EQ(reinterpret_cast<uintptr_t>(seen[i]) % 64, 0U);
       for (size_t j = 0; j < i; ++j)
@@ -143,7 +153,7 @@ TEST(HostDevice, KernelsRunInTheDefaultFloatMode) {
   for (size_t units : {size_t{1}, size_t{4}}) {
     std::vector<unsigned> modes(units);
     void *operands[] = {modes.data()};
-    ASSERT_TRUE(device->launch(*kernel, operands, static_cast<int64_t>(units)).isOk());
+    ASSERT_TRUE(run(*device, *kernel, operands, static_cast<int64_t>(units)).isOk());
     EXPECT_THAT(modes, testing::Each(0x1f80U));
   }
   EXPECT_EQ(_mm_getcsr() & 0x8040U, 0x8040U) << "the caller's mode is its own";
@@ -164,7 +174,7 @@ TEST(HostDevice, PinsThreadsInsideTheAffinityMask) {
     auto kernel = device->registerFunction(recordCpu, 0);
     void *operands[] = {seen.data()};
     for (int round = 0; round < 100; ++round) {
-      ASSERT_TRUE(device->launch(*kernel, operands, threads).isOk());
+      ASSERT_TRUE(run(*device, *kernel, operands, threads).isOk());
       ASSERT_EQ(seen, device->report().cpus);
     }
     EXPECT_EQ(makeHost({})->report().cpus.size(), makeHost({})->report().threads)

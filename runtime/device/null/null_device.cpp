@@ -35,6 +35,12 @@ private:
   std::vector<plan::Kernel> kernels_;
 };
 
+struct NullRecording : Recording {
+  explicit NullRecording(std::span<const Launch> recorded)
+      : launches(recorded.begin(), recorded.end()) {}
+  std::vector<Launch> launches;
+};
+
 } // namespace
 
 Result<std::unique_ptr<Memory>> NullDevice::allocate(uint64_t bytes, std::string_view purpose) {
@@ -78,12 +84,34 @@ Result<std::span<const std::byte>> NullDevice::read(const Memory &memory, uint64
   return std::span<const std::byte>(static_cast<const std::byte *>(memory.at(offset)), bytes);
 }
 
-Status NullDevice::launch(const Kernel &, std::span<void *const> operands, int64_t units) {
-  if (operands.size() > plan::kMaxOperands + 1 || units < 0)
-    return base::invalidArgument("launch() with " + std::to_string(operands.size()) +
-                                 " operands and " + std::to_string(units) + " units");
-  counts_.launches += units > 0;
-  counts_.units += static_cast<uint64_t>(units);
+Result<std::unique_ptr<BoundKernel>> NullDevice::bind(const Kernel &,
+                                                      std::span<const Operand> operands) {
+  if (operands.size() > plan::kMaxOperands + 1)
+    return base::invalidArgument("bind() with " + std::to_string(operands.size()) +
+                                 " operands, more than 65");
+  ++counts_.binds;
+  return std::make_unique<BoundKernel>();
+}
+
+Status NullDevice::launch(const Launch &launch) {
+  if (launch.units < 0)
+    return base::invalidArgument("launch() with " + std::to_string(launch.units) + " units");
+  counts_.launches += launch.units > 0;
+  counts_.units += static_cast<uint64_t>(launch.units);
+  return Status::ok();
+}
+
+Result<std::unique_ptr<Recording>> NullDevice::record(std::span<const Launch> launches) {
+  if (!records_)
+    return Device::record(launches);
+  ++counts_.recordings;
+  return std::unique_ptr<Recording>(std::make_unique<NullRecording>(launches));
+}
+
+Status NullDevice::replay(const Recording &recording) {
+  ++counts_.replays;
+  for (const Launch &each : static_cast<const NullRecording &>(recording).launches)
+    PLATEN_RETURN_IF_ERROR(launch(each));
   return Status::ok();
 }
 

@@ -17,13 +17,18 @@ struct NullCounts {
   uint64_t uploads = 0;
   uint64_t uploaded_bytes = 0;
   uint64_t reads = 0;
-  uint64_t launches = 0; ///< those with units
+  uint64_t binds = 0;
+  uint64_t launches = 0; ///< those with units, replayed ones included
   uint64_t units = 0;
+  uint64_t recordings = 0;
+  uint64_t replays = 0;
   uint64_t synchronizations = 0;
 };
 
 class NullDevice : public Device {
 public:
+  /// `records`: what recordsLaunches() says.
+  explicit NullDevice(bool records = false) : records_(records) {}
   const NullCounts &counts() const { return counts_; }
   void resetCounts() { counts_ = {}; }
 
@@ -35,11 +40,16 @@ public:
   base::Status upload(Memory &memory, uint64_t offset, std::span<const std::byte> bytes) override;
   base::Result<std::span<const std::byte>> read(const Memory &memory, uint64_t offset,
                                                 uint64_t bytes) override;
-  base::Status launch(const Kernel &kernel, std::span<void *const> operands,
-                      int64_t units) override;
+  base::Result<std::unique_ptr<BoundKernel>> bind(const Kernel &kernel,
+                                                  std::span<const Operand> operands) override;
+  base::Status launch(const Launch &launch) override;
   base::Status synchronize() override;
+  bool recordsLaunches() const override { return records_; }
+  base::Result<std::unique_ptr<Recording>> record(std::span<const Launch> launches) override;
+  base::Status replay(const Recording &recording) override;
 
 private:
+  bool records_;
   NullCounts counts_;
 };
 

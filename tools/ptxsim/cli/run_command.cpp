@@ -6,7 +6,9 @@
 
 #include "tools/ptxsim/driver/settings.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>

@@ -151,9 +151,11 @@ void decodeElements(Element element, const void *source, int count, double *valu
     return;
   }
   const double *value = valuesOf(element);
-  if (element == Element::kE2M1x2)
-    for (int i = 0; i < count; ++i)
-      values[i] = value[bytes[i / 2] >> (i & 1 ? 4 : 0) & 0xF];
+  if (element == Element::kE2M1x2) // counts are even
+    for (int i = 0; i < count; i += 2) {
+      values[i] = value[bytes[i / 2] & 0xF];
+      values[i + 1] = value[bytes[i / 2] >> 4];
+    }
   else
     for (int i = 0; i < count; ++i)
       values[i] = value[bytes[i]];

@@ -48,13 +48,17 @@ template <class F> bool withFloat(Lowering &l, Type type, F f) {
 }
 bool isInteger(Type type) { return !ptx::isFloat(type); }
 
+/// Conversions with .bf16 take registers of the very size of the types.
+bool isExact(const Conversion &c) { return c.to == Type::kBF16 || c.from == Type::kBF16; }
+
 /// Slot of the source, as wide as the type.
-bool placeSource(Lowering &l, const Operand &operand, Type type, uint32_t &offset) {
+bool placeSource(Lowering &l, const Operand &operand, const Conversion &c, uint32_t &offset) {
+  Type type = c.from;
   bool wide = ptx::bitsOf(type) == 64;
   Place place;
+  if (l.isRegister(operand, place) && place.bits > ptx::bitsOf(type) && isExact(c))
+    return l.refuse("with .bf16 the source register may not be wider than its type");
   if (l.isRegister(operand, place) && place.wide && !wide && !place.isPredicate) {
-    if (type == Type::kBF16)
-      return l.refuse("a .bf16 source needs a 16-bit register");
     offset = l.scratch(false);
     emitMapped<uint32_t, uint64_t>(l, [](uint64_t a) { return static_cast<uint32_t>(a); }, offset,
                                    {place.offset});
@@ -73,12 +77,15 @@ struct Result {
   Place place;
   uint32_t offset = 0;
   bool isScratch = false;
-  bool place_(Lowering &l, const Operand &operand, Type type) {
+  bool place_(Lowering &l, const Operand &operand, const Conversion &c) {
+    Type type = c.to;
     bool wide = ptx::bitsOf(type) == 64;
     if (!l.destination(operand, place, wide))
       return false;
     if (place.isPredicate || (place.bits != 0 && place.bits < ptx::bitsOf(type)))
       return l.refuse("the result register is narrower than its type");
+    if (place.bits > ptx::bitsOf(type) && isExact(c))
+      return l.refuse("with .bf16 the result register may not be wider than its type");
     isScratch = place.wide && !wide;
     offset = isScratch ? l.scratch(false) : place.offset;
     return true;
@@ -102,7 +109,7 @@ template <class S, class D> D saturateTo(S a) {
 bool lowerIntegers(Lowering &l, const Instruction &i, const Conversion &c) {
   uint32_t source = 0;
   Place target;
-  if (!placeSource(l, i.operands[1], c.from, source) ||
+  if (!placeSource(l, i.operands[1], c, source) ||
       !l.destination(i.operands[0], target, ptx::bitsOf(c.to) == 64))
     return false;
   if (target.isPredicate || (target.bits != 0 && target.bits < ptx::bitsOf(c.to)))
@@ -186,7 +193,7 @@ template <bool kNearest> struct ToInt {
 bool lowerToInteger(Lowering &l, const Instruction &i, const Conversion &c) {
   uint32_t source = 0;
   Result result;
-  if (!placeSource(l, i.operands[1], c.from, source) || !result.place_(l, i.operands[0], c.to))
+  if (!placeSource(l, i.operands[1], c, source) || !result.place_(l, i.operands[0], c))
     return false;
   if (c.from == Type::kF32 && c.to == Type::kS32 && c.integral < 2 && !c.ftz) {
     if (c.integral == 0)
@@ -248,7 +255,7 @@ template <class S, class H> void runIntegerToHalf(Warp &warp, const Op &op, uint
 bool lowerFromInteger(Lowering &l, const Instruction &i, const Conversion &c) {
   uint32_t source = 0;
   Result result;
-  if (!placeSource(l, i.operands[1], c.from, source) || !result.place_(l, i.operands[0], c.to))
+  if (!placeSource(l, i.operands[1], c, source) || !result.place_(l, i.operands[0], c))
     return false;
   bool lowered = withAnyInteger(l, c.from, [&](auto s) {
     using S = decltype(s);
@@ -324,7 +331,7 @@ bool emitPlain(Lowering &l, const Conversion &c, uint32_t target, uint32_t sourc
 bool lowerFloats(Lowering &l, const Instruction &i, const Conversion &c) {
   uint32_t source = 0;
   Result result;
-  if (!placeSource(l, i.operands[1], c.from, source) || !result.place_(l, i.operands[0], c.to))
+  if (!placeSource(l, i.operands[1], c, source) || !result.place_(l, i.operands[0], c))
     return false;
   if (emitPlain(l, c, result.offset, source))
     return result.widen(l, c.to);
@@ -395,7 +402,7 @@ bool lowerCvt(Lowering &l, const Instruction &i) {
   bool toInteger = isInteger(c.to), fromInteger = isInteger(c.from);
   bool mayFlush = c.to == Type::kF32 || c.from == Type::kF32;
   c.ftz = mayFlush && s.take("ftz");
-  bool maySaturate = toInteger && fromInteger ? !isSuperset(c.to, c.from) : c.to != Type::kBF16;
+  bool maySaturate = toInteger && fromInteger ? !isSuperset(c.to, c.from) : !isExact(c);
   c.sat = maySaturate && s.take("sat");
   if (c.from == Type::kF32 && (c.to == Type::kF16 || c.to == Type::kBF16) && c.rounding < 2)
     c.relu = s.take("relu"), c.satfinite = s.take("satfinite");

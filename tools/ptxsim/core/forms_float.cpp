@@ -31,6 +31,16 @@ template <class F, bool kFtz, bool kSat> struct Single {
     return kSat ? saturate(result) : result;
   }
 };
+/// A NaN result is the first operand that is one, made quiet; the host's where there is none.
+template <class F> struct WithPayload {
+  template <class... A> double operator()(A... a) const {
+    double result = F{}(a...), nan = result;
+    auto bits = [](double v) { return std::bit_cast<uint64_t>(v) | uint64_t{1} << 51; };
+    bool found = false;
+    ((nan = !found && a != a ? std::bit_cast<double>(bits(a)) : nan, found |= a != a), ...);
+    return result != result ? nan : result;
+  }
+};
 /// Both halves of 64-bit operands.
 template <class F> struct Packed {
   template <class... A> uint64_t operator()(A... a) const {
@@ -99,9 +109,9 @@ bool emitArithmetic(Lowering &l, const Instruction &i, const FloatSuffixes &s) {
   constexpr bool isFma = std::is_same_v<F, Fma>;
   if (s.type == "f64") {
     if constexpr (isFma)
-      return l.map<double, double, double, double>(i, F{}, true);
+      return l.map<double, double, double, double>(i, WithPayload<F>{}, true);
     else
-      return l.map<double, double, double>(i, F{}, true);
+      return l.map<double, double, double>(i, WithPayload<F>{}, true);
   }
   return withFlags(s.ftz, s.sat, [&](auto ftz, auto sat) {
     using S = Single<F, ftz.value, sat.value>;

@@ -12,7 +12,7 @@ namespace {
 /// Instructions that a warp runs before the others' turn.
 constexpr int64_t kQuantum = 50000;
 /// Turns after which the groups of a diverged warp take turns too (one may spin for another).
-constexpr uint32_t kTurnsBeforeRotation = 64;
+constexpr uint32_t kTurnsBeforeRotation = 8;
 /// Rounds in which every warp polled in vain before the launch counts as deadlocked.
 constexpr uint32_t kIdleRounds = 300;
 /// Rounds without progress after which an asynchronous operation is forced all the same.
@@ -23,7 +23,8 @@ struct Turn {
   bool ran = false, idle = true;
 };
 
-template <bool kProfile, bool kWatch = false> void execute(Warp &warp, const Op *ops, const Op *&current) {
+template <bool kProfile, bool kWatch = false>
+void execute(Warp &warp, const Op *ops, const Op *&current) {
   uint64_t count = 0;
   uint64_t *profile = kProfile ? warp.block->cluster->profile.data() : nullptr;
   struct Count { // also when a handler throws
@@ -53,7 +54,6 @@ template <bool kProfile, bool kWatch = false> void execute(Warp &warp, const Op 
 void takeTurn(Warp &warp, Turn &turn) {
   const LaunchState &state = *warp.block->cluster->state;
   const Op *ops = state.code->ops.data();
-  uint32_t expired = 0;
   while (true) {
     if (warp.active == 0)
       warp.pickGroup();
@@ -77,11 +77,11 @@ void takeTurn(Warp &warp, Turn &turn) {
       continue; // another group may run
     if (!warp.polled)
       turn.idle = false;
-    if (warp.groups.empty() || (!warp.polled && ++expired < kTurnsBeforeRotation))
+    if (warp.groups.empty() || (!warp.polled && ++warp.longTurns < kTurnsBeforeRotation))
       break;
     warp.polling.push_back({warp.pc, warp.active});
     warp.active = 0;
-    expired = 0;
+    warp.longTurns = 0;
   }
   for (Group group : warp.polling)
     warp.addGroup(group);
@@ -204,8 +204,7 @@ void Block::arrive(uint32_t number, Warp &warp, uint32_t mask) {
   barrier.arrived = 0;
   for (const Warp &w : warps)
     if (uint32_t lanes = barrier.lanes[w.index])
-      barrier.arrived +=
-          (w.live & ~lanes) == 0 ? 32 : static_cast<uint32_t>(std::popcount(lanes));
+      barrier.arrived += (w.live & ~lanes) == 0 ? 32 : static_cast<uint32_t>(std::popcount(lanes));
 }
 
 void Block::releaseIfComplete(uint32_t number) {

@@ -60,8 +60,8 @@ MatrixLayout decodeTensorCore5Descriptor(uint64_t bits, bool isMnMajor, std::str
   MatrixLayout layout = common(bits, isMnMajor);
   if (field(bits, 14, 2) != 0 || field(bits, 30, 2) != 0 || field(bits, 53, 8) != 0)
     illegal(bits, what, "reserved bits are set");
-  if (field(bits, 46, 3) != 1)
-    illegal(bits, what, "bits 46 to 48 are not 0b001");
+  if (field(bits, 46, 3) > 1) // the ISA asks for 0b001; Triton's kernels leave it 0 and run
+    illegal(bits, what, "bits 46 to 48 are neither 0b001 nor 0");
   if (field(bits, 52, 1) != 0)
     illegal(bits, what, "the absolute leading-dimension mode is not executed");
   switch (field(bits, 61, 3)) {

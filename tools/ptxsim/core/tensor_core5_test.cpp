@@ -47,6 +47,26 @@ std::string tensorKernel(const std::string &body, const std::string &release = "
          "ret;\n}\n";
 }
 
+/// The same for two blocks that work as a pair: each has its own image and rows of `in` and `out`.
+std::string pairKernel(const std::string &body) {
+  std::string text = tensorKernel(body);
+  auto replace = [&](const std::string &from, const std::string &to) {
+    for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+      text.replace(at, from.size(), to);
+  };
+  replace("cta_group::1", "cta_group::2");
+  replace("mov.u32 %t, %tid.x;",
+          ".reg .pred %even; .reg .b64 %rank; mov.u32 %x, %cluster_ctarank;\n"
+          "setp.eq.u32 %even, %x, 0; cvt.u64.u32 %rank, %x;\n"
+          "mad.lo.s64 %p, %rank, " +
+              std::to_string(kImageBytes) +
+              ", %p;\n"
+              "mad.lo.s64 %i, %rank, 131072, %i; mad.lo.s64 %o, %rank, 131072, %o;\n"
+              "mov.u32 %t, %tid.x;");
+  replace("bar.sync 0;\n", "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
+  return text;
+}
+
 std::string loads(int first, int count) {
   std::string text;
   for (int i = 0; i < count; ++i)
@@ -231,7 +251,7 @@ void TensorCore5::check(const Case &c) {
                          : std::bit_cast<uint32_t>(static_cast<float>(random_() % 4096) - 2048);
   auto laneOf = [&](uint32_t row) { return c.m == 128 ? row : row / 16 * 32 + row % 16 + lanes; };
   std::string body = fillTensor(static_cast<int>(c.n));
-  std::string left = "%da";
+  std::string operandA = "%da";
   if (c.aTensor) {
     for (uint32_t row = 0; row < c.m; ++row)
       for (uint32_t i = 0; i < k; ++i)
@@ -242,7 +262,7 @@ void TensorCore5::check(const Case &c) {
     body += loads(200, 8) + "tcgen05.st.sync.aligned.32x32b.x8.b32 [%tw+256], " + vectorOf(8) +
             ";\ntcgen05.wait::st.sync.aligned;\nadd.u32 %z, %ta, " +
             std::to_string((lanes << 16) + 256) + ";\n";
-    left = "[%z]";
+    operandA = "[%z]";
   }
   body += kBarrier;
   std::string mask = c.mask ? "{%m0, %m1, %m2, %m3}, " : "", scaleOperands;
@@ -259,7 +279,7 @@ void TensorCore5::check(const Case &c) {
     scaleOperands = "[%ta+300], [%ta+304], ";
   }
   std::string d = c.upperLanes ? "[%ta+1048576]" : "[%ta]"; // lane 16
-  body += "@%one tcgen05.mma.cta_group::1.kind::" + c.kind + c.suffix + " " + d + ", " + left +
+  body += "@%one tcgen05.mma.cta_group::1.kind::" + c.kind + c.suffix + " " + d + ", " + operandA +
           ", %db, %id, " + scaleOperands + mask + "%f" +
           (c.scaleInput ? ", " + std::to_string(c.scaleInput) : "") + ";\n" + kCommit + kAwait +
           kFence + readTensor(static_cast<int>(c.n));
@@ -271,6 +291,18 @@ void TensorCore5::check(const Case &c) {
       {image, in, out, a.tensorDescriptor(), b.tensorDescriptor(), descriptorOf(c), c.accumulate},
       kImageBytes);
   auto result = run.download<uint32_t>(out, 128 * 256);
+  // The elements as numbers, scaled.
+  std::vector<double> left(c.m * k), right(c.n * k);
+  for (uint32_t i = 0; i < c.m * k; ++i)
+    left[i] =
+        valueOf(c.a, A[i]) *
+        (c.scales ? valueOf(c.scale, scales[0][i / k * 4 + c.scaleIdA + i % k / (k / c.scales)])
+                  : 1);
+  for (uint32_t i = 0; i < c.n * k; ++i)
+    right[i] =
+        valueOf(c.b, B[i]) *
+        (c.scales ? valueOf(c.scale, scales[1][i / k * 4 + c.scaleIdB + i % k / (k / c.scales)])
+                  : 1);
   constexpr uint32_t kMask[4] = {0x0000FFFF, 0, 0x80000001, 5};
   for (uint32_t row = 0; row < c.m; ++row)
     for (uint32_t column = 0; column < c.n; ++column) {
@@ -287,11 +319,7 @@ void TensorCore5::check(const Case &c) {
                            : static_cast<double>(std::bit_cast<float>(before));
       sum = std::ldexp(sum, -static_cast<int>(c.scaleInput));
       for (uint32_t i = 0; i < k; ++i) {
-        double x = valueOf(c.a, A[row * k + i]), y = valueOf(c.b, B[column * k + i]);
-        if (c.scales) {
-          x *= valueOf(c.scale, scales[0][row * 4 + c.scaleIdA + i / (k / c.scales)]);
-          y *= valueOf(c.scale, scales[1][column * 4 + c.scaleIdB + i / (k / c.scales)]);
-        }
+        double x = left[row * k + i], y = right[column * k + i];
         sum += (c.negate ? -x : x) * y;
         integer += static_cast<int64_t>(x) * static_cast<int64_t>(y);
       }
@@ -495,6 +523,61 @@ TEST_F(TensorCore5, CopiesFromSharedMemory) {
             << r.name << " lane " << lane;
       }
   }
+}
+
+TEST_F(TensorCore5, PairsOfBlocks) {
+  for (uint32_t m : {256, 128})
+    for (AsyncOrder order : {AsyncOrder::kEarliest, AsyncOrder::kLatest, AsyncOrder::kRandom}) {
+      constexpr uint32_t kN = 64, kK = 16;
+      Case c{.m = m, .n = kN, .width = 32};
+      uint32_t rows = m / 2, columns = kN / 2;
+      std::vector<uint8_t> shared(2 * kImageBytes, 0);
+      MatrixImage a = imageOf(c, 0, false, rows, 16), b = imageOf(c, kBStart, false, columns, 16);
+      std::vector<uint32_t> A(m * kK), B(kN * kK);
+      for (uint32_t block = 0; block < 2; ++block) {
+        std::vector<uint8_t> half(kImageBytes, 0);
+        for (uint32_t row = 0; row < rows; ++row)
+          for (uint32_t i = 0; i < kK; ++i)
+            put(half, a, "bf16", row, i, A[(block * rows + row) * kK + i] = element("bf16"));
+        for (uint32_t column = 0; column < columns; ++column)
+          for (uint32_t i = 0; i < kK; ++i)
+            put(half, b, "bf16", column, i,
+                B[(block * columns + column) * kK + i] = element("bf16"));
+        std::copy(half.begin(), half.end(), shared.begin() + block * kImageBytes);
+      }
+      std::vector<uint32_t> cells(2 * 128 * 256);
+      for (uint32_t &cell : cells)
+        cell = std::bit_cast<uint32_t>(static_cast<float>(random_() % 4096) - 2048);
+      std::string body =
+          fillTensor(kN) + kBarrier + "and.pred %one, %one, %even;\n" +
+          "@%one tcgen05.mma.cta_group::2.kind::f16 [%ta], %da, %db, %id, %f;\nmov.u32 %z, 3;\n"
+          "@%one "
+          "tcgen05.commit.cta_group::2.mbarrier::arrive::one.shared::cluster.multicast::cluster"
+          ".b64 [%b], %z;\n" +
+          kAwait + kFence + readTensor(kN);
+      std::string text = pairKernel(body);
+      KernelRun run(text);
+      run.options.asyncOrder = order;
+      uint64_t image = run.upload(shared), in = run.upload(cells);
+      uint64_t out = run.upload(std::vector<uint32_t>(cells.size(), 0));
+      run.runCleanly(
+          {2, 1, 1}, {128, 1, 1},
+          {image, in, out, a.tensorDescriptor(), b.tensorDescriptor(), descriptorOf(c), 1},
+          kImageBytes, {2, 1, 1});
+      auto result = run.download<uint32_t>(out, cells.size());
+      for (uint32_t row = 0; row < m; ++row)
+        for (uint32_t column = 0; column < kN; ++column) {
+          // 256 rows: a lane each. 128 rows: 64 a block, the right half of D in lanes 64 and up.
+          uint32_t lane = row % rows + (m == 128 && column >= kN / 2 ? 64 : 0);
+          uint32_t cell =
+              ((row / rows * 128 + lane) * 256) + (m == 128 ? column % (kN / 2) : column);
+          double sum = std::bit_cast<float>(cells[cell]);
+          for (uint32_t i = 0; i < kK; ++i)
+            sum += valueOf("bf16", A[row * kK + i]) * valueOf("bf16", B[column * kK + i]);
+          ASSERT_EQ(result[cell], std::bit_cast<uint32_t>(static_cast<float>(sum)))
+              << "m " << m << " row " << row << " column " << column;
+        }
+    }
 }
 
 TEST_F(TensorCore5, ReportsWhatIsWrong) {

@@ -92,7 +92,8 @@ void TensorMemory::check(const TensorRegion &region, User user, bool isWrite,
                    ? ", which no tcgen05.wait has awaited"
                    : ", whose completion has not been waited for"));
   }
-  if (user != User::kLoad && user != User::kStore)
+  bool isMove = user == User::kLoad || user == User::kStore;
+  if (!isMove || !warp.block->cluster->state->options->checkRaces)
     return;
   for (uint32_t column = region.column; column < region.column + region.columns; ++column)
     if (finished_[column] > fences_.at(warp.index))
