@@ -15,30 +15,34 @@ class RunTest : public testing::Test {
 protected:
   /// The folder with program and kernels, built once for the process; empty without nvcc.
   static const fs::path &folder() {
-    static fs::path path = [] {
+    static const Folder made;
+    return made.path;
+  }
+  struct Folder {
+    Folder() {
       std::string pattern = (fs::temp_directory_path() / "ptxsim_run.XXXXXX").string();
-      fs::path made = mkdtemp(pattern.data());
+      path = mkdtemp(pattern.data());
       std::string sources = PTXSIM_CLI_SOURCES;
       std::string kernels = "nvcc -fatbin -gencode arch=compute_80,code=[sm_80,compute_80] "
                             "-gencode arch=compute_90a,code=[sm_90a,compute_90a] -o " +
-                            (made / "kernels.fatbin").string() + " " + sources +
+                            (path / "kernels.fatbin").string() + " " + sources +
                             "/sample_kernels.cu > /dev/null 2>&1";
       std::string program = "g++ -std=c++17 -O1 -isystem " PTXSIM_CUDA_INCLUDE " -o " +
-                            (made / "program").string() + " " + sources +
+                            (path / "program").string() + " " + sources +
                             "/sample_program.cpp -L" PTXSIM_LIBRARY_FOLDER " -l:libcuda.so.1";
-      bool isMade = std::system(kernels.c_str()) == 0 && std::system(program.c_str()) == 0;
-      std::atexit([] {
-        if (!path.empty())
-          fs::remove_all(path);
-      });
-      return isMade ? made : fs::path();
-    }();
-    return path;
-  }
+      if (std::system(kernels.c_str()) != 0 || std::system(program.c_str()) != 0)
+        std::fprintf(stderr, "the sample program could not be built\n");
+    }
+    ~Folder() {
+      std::error_code ignored;
+      fs::remove_all(path, ignored);
+    }
+    fs::path path;
+  };
   void SetUp() override {
     if (std::system("nvcc --version > /dev/null 2>&1") != 0)
       GTEST_SKIP() << "needs nvcc";
-    ASSERT_FALSE(folder().empty());
+    ASSERT_TRUE(fs::exists(folder() / "kernels.fatbin") && fs::exists(folder() / "program"));
   }
   /// Exit code; what was printed is in `output`.
   int run(const std::string &options, const std::string &arguments = "") {

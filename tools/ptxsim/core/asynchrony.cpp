@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 namespace platen::ptxsim {
 namespace {
@@ -29,7 +30,7 @@ uint32_t agentFor(Warp &warp, const Pending &pending) {
   return agent;
 }
 
-void checkRange(const Pending &pending, const SharedRange &range, const Accessor &who,
+void checkRange(const Pending &pending, const SharedRange &range, RaceCheck &race,
                 bool checkInitialised) {
   Block &block = *range.block;
   if (range.offset > block.shared.size() || range.bytes > block.shared.size() - range.offset)
@@ -47,7 +48,8 @@ void checkRange(const Pending &pending, const SharedRange &range, const Accessor
              ", which was never written or is still being written",
          pending.lane, range.offset + at);
   }
-  touchShared(block, range.offset, range.bytes, range.isWrite ? kWrite : kRead, who, pending.lane);
+  if (!block.cells.empty() && range.bytes != 0)
+    race.touch(range.offset, range.bytes, block.cluster->state->code->sharedGranularity);
   if (range.isWrite) {
     std::memset(block.shared.data() + range.offset, kPoison, range.bytes);
     std::memset(shadow, 0, range.bytes);
@@ -122,10 +124,18 @@ void issue(Warp &warp, const Op &op, Pending given) {
   ++cluster.progress;
   Accessor who{&warp.clock, pending->agent, pending->time, !pending->genericProxy};
   bool check = optionsOf(warp).checkInitialised;
-  for (bool writes : {false, true})
-    for (const SharedRange &range : pending->ranges)
-      if (range.isWrite == writes)
-        checkRange(*pending, range, who, check);
+  for (bool writes : {false, true}) {
+    std::optional<RaceCheck> race; // of one block: ranges of a matrix mostly find equal cells
+    const Block *block = nullptr;
+    for (const SharedRange &range : pending->ranges) {
+      if (range.isWrite != writes)
+        continue;
+      if (range.block != block)
+        race.emplace(*range.block, writes ? kWrite : kRead, who, pending->lane);
+      block = range.block;
+      checkRange(*pending, range, *race, check);
+    }
+  }
   AsyncOrder order = optionsOf(warp).asyncOrder;
   if (order == AsyncOrder::kEarliest || (order == AsyncOrder::kRandom && cluster.random() % 3 == 0))
     performNow(warp, std::move(pending));

@@ -1,5 +1,7 @@
 #include "tools/ptxsim/core/matrix_descriptor.h"
 
+#include "tools/ptxsim/core/matrix_state.h"
+
 #include <algorithm>
 
 namespace platen::ptxsim {
@@ -90,11 +92,12 @@ MatrixLayout decodeTensorCore5Descriptor(uint64_t bits, bool isMnMajor, std::str
   return layout;
 }
 
-std::vector<uint32_t> chunkOffsets(const Block &block, const MatrixLayout &layout,
-                                   uint32_t firstLine, uint32_t lines, uint32_t firstChunk,
-                                   uint32_t chunks, std::string_view what) {
-  std::vector<uint32_t> offsets;
-  offsets.reserve(size_t{lines} * chunks);
+namespace {
+
+ChunkList listChunks(Block &block, const MatrixLayout &layout, uint32_t firstLine, uint32_t lines,
+                     uint32_t firstChunk, uint32_t chunks, std::string_view what) {
+  ChunkList list;
+  list.offsets.reserve(size_t{lines} * chunks);
   for (uint32_t line = firstLine; line < firstLine + lines; ++line)
     for (uint32_t chunk = firstChunk; chunk < firstChunk + chunks; ++chunk) {
       uint32_t offset = layout.chunkAt(line, chunk);
@@ -103,22 +106,36 @@ std::vector<uint32_t> chunkOffsets(const Block &block, const MatrixLayout &layou
              std::string(what) + " reaches offset " + hexOf(offset) + " of " +
                  std::to_string(block.shared.size()) + " bytes of shared memory",
              0, offset);
-      offsets.push_back(offset);
+      list.offsets.push_back(offset);
     }
-  return offsets;
+  std::vector<uint32_t> sorted = list.offsets;
+  std::sort(sorted.begin(), sorted.end());
+  for (uint32_t offset : sorted) {
+    SharedRange *last = list.ranges.empty() ? nullptr : &list.ranges.back();
+    if (last && last->offset + last->bytes >= offset)
+      last->bytes = std::max(last->bytes, offset + 16 - last->offset);
+    else
+      list.ranges.push_back({&block, offset, 16, false});
+  }
+  return list;
 }
 
-void appendReads(Block &block, const std::vector<uint32_t> &offsets,
-                 std::vector<SharedRange> &ranges) {
-  std::vector<uint32_t> sorted = offsets;
-  std::sort(sorted.begin(), sorted.end());
-  size_t first = ranges.size();
-  for (uint32_t offset : sorted) {
-    if (ranges.size() > first && ranges.back().offset + ranges.back().bytes >= offset)
-      ranges.back().bytes = std::max(ranges.back().bytes, offset + 16 - ranges.back().offset);
-    else
-      ranges.push_back({&block, offset, 16, false});
-  }
+} // namespace
+
+Chunks chunksOf(Block &block, const MatrixLayout &layout, uint32_t firstLine, uint32_t lines,
+                uint32_t firstChunk, uint32_t chunks, std::string_view what) {
+  constexpr size_t kMostLists = 4096;
+  auto &lists = matrixState(block).chunkLists;
+  if (lists.size() > kMostLists)
+    lists.clear();
+  uint32_t form = layout.base | layout.swizzle << 8 | (layout.wideAtoms ? 1u << 16 : 0) |
+                  (layout.isMnMajor ? 1u << 17 : 0);
+  Chunks &list = lists[{layout.start, layout.leading, layout.stride, form, firstLine, lines,
+                        firstChunk, chunks}];
+  if (!list)
+    list = std::make_shared<const ChunkList>(
+        listChunks(block, layout, firstLine, lines, firstChunk, chunks, what));
+  return list;
 }
 
 } // namespace platen::ptxsim

@@ -13,6 +13,7 @@
 
 #include "tools/ptxsim/core/asynchrony.h"
 
+#include <memory>
 #include <vector>
 
 namespace platen::ptxsim {
@@ -33,12 +34,18 @@ MatrixLayout decodeWgmmaDescriptor(uint64_t bits, bool isMnMajor, std::string_vi
 /// Of tcgen05: version bits, and the swizzle in three bits.
 MatrixLayout decodeTensorCore5Descriptor(uint64_t bits, bool isMnMajor, std::string_view what);
 
-/// The offsets of `lines` × `chunks` chunks, line by line, in bounds of the block's shared memory.
-std::vector<uint32_t> chunkOffsets(const Block &block, const MatrixLayout &layout,
-                                   uint32_t firstLine, uint32_t lines, uint32_t firstChunk,
-                                   uint32_t chunks, std::string_view what);
-/// The same as ranges that are read; neighbours are merged.
-void appendReads(Block &block, const std::vector<uint32_t> &offsets,
-                 std::vector<SharedRange> &ranges);
+/// Where chunks lie, line by line, and the same as ranges that are read, neighbours merged.
+struct ChunkList {
+  std::vector<uint32_t> offsets;
+  std::vector<SharedRange> ranges;
+};
+using Chunks = std::shared_ptr<const ChunkList>;
+/// `lines` × `chunks` chunks, in bounds of the block's shared memory. A kernel uses few descriptors
+/// again and again: the block remembers the lists (matrix_state.h).
+Chunks chunksOf(Block &block, const MatrixLayout &layout, uint32_t firstLine, uint32_t lines,
+                uint32_t firstChunk, uint32_t chunks, std::string_view what);
+inline void appendReads(const Chunks &chunks, std::vector<SharedRange> &ranges) {
+  ranges.insert(ranges.end(), chunks->ranges.begin(), chunks->ranges.end());
+}
 
 } // namespace platen::ptxsim

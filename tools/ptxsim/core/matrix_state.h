@@ -2,9 +2,11 @@
 // registers that wgmma has in flight, and tensor memory.
 #pragma once
 
-#include "tools/ptxsim/core/asynchrony.h"
+#include "tools/ptxsim/core/matrix_descriptor.h"
 
+#include <array>
 #include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -44,6 +46,7 @@ struct MatrixState {
   };
   std::vector<Warpgroup> warpgroups;
   std::shared_ptr<TensorMemory> tensorMemory;
+  std::map<std::array<uint32_t, 8>, Chunks> chunkLists; // chunksOf()
 };
 MatrixState &matrixState(Block &block);
 

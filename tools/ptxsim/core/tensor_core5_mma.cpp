@@ -23,17 +23,17 @@ constexpr KindRow kKinds[] = {
     {"kind::mxf4nvf4", MmaKind::kMxF4NvF4, true},
 };
 
-std::vector<uint32_t> chunksOf(const Block &block, uint64_t descriptor, bool isMnMajor,
-                               Element element, uint32_t rows, uint32_t k, const char *what) {
+Chunks operandChunks(Block &block, uint64_t descriptor, bool isMnMajor, Element element,
+                     uint32_t rows, uint32_t k, const char *what) {
   MatrixLayout layout = decodeTensorCore5Descriptor(descriptor, isMnMajor, what);
   if (isMnMajor && layout.wideAtoms != (bitsOf(element) == 32))
     stop(ViolationKind::kIllegalInstruction,
          std::string(what) + " is MN-major: elements of 32 bits need, and others forbid, 128-byte "
                              "swizzling in atoms of 32 bytes");
   if (!isMnMajor)
-    return chunkOffsets(block, layout, 0, rows, 0, kChunks, what);
+    return chunksOf(block, layout, 0, rows, 0, kChunks, what);
   uint32_t perChunk = 128 / static_cast<uint32_t>(bitsOf(element));
-  return chunkOffsets(block, layout, 0, k, 0, (rows + perChunk - 1) / perChunk, what);
+  return chunksOf(block, layout, 0, k, 0, (rows + perChunk - 1) / perChunk, what);
 }
 
 /// Lanes and columns that the share uses, checked and noted.
@@ -122,11 +122,12 @@ void issueMma(Warp &warp, const Op &op, uint32_t lane) {
   uint64_t b = warp.lanes<uint64_t>(op.r[2])[lane];
   for (TensorShare &share : job.shares) {
     if (!job.opcode.has(MmaOpcode::kATensor)) {
-      share.aChunks = chunksOf(*share.block, a, s.transposeA, s.a, job.rows(), s.k, "A");
-      appendReads(*share.block, share.aChunks, pending.ranges);
+      share.aChunks = operandChunks(*share.block, a, s.transposeA, s.a, job.rows(), s.k, "A");
+      appendReads(share.aChunks, pending.ranges);
     }
-    share.bChunks = chunksOf(*share.block, b, s.transposeB, s.b, s.n / job.opcode.group, s.k, "B");
-    appendReads(*share.block, share.bChunks, pending.ranges);
+    share.bChunks =
+        operandChunks(*share.block, b, s.transposeB, s.b, s.n / job.opcode.group, s.k, "B");
+    appendReads(share.bChunks, pending.ranges);
     occupy(warp, op, job, share);
   }
   countMatrix(warp, uint64_t{s.m} * s.n * s.k);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "tools/ptxsim/core/elements.h"
+#include "tools/ptxsim/core/matrix_descriptor.h"
 #include "tools/ptxsim/core/tensor_core5.h"
 
 namespace platen::ptxsim {
@@ -43,7 +44,7 @@ TensorShape decodeInstruction(const MmaOpcode &opcode, uint32_t bits);
 /// One block's share.
 struct TensorShare {
   Block *block = nullptr;
-  std::vector<uint32_t> aChunks, bChunks;
+  Chunks aChunks, bChunks;
   TensorRegion d, a, scaleA, scaleB;
   std::vector<uint64_t> flights;
 };

@@ -149,7 +149,7 @@ enum CopyShape : uint8_t { k128x256b, k128x128b, k64x128bPairs02, k64x128bPairs0
 
 struct CopyJob {
   Block *block;
-  std::vector<uint32_t> chunks; // row by row
+  Chunks chunks; // row by row
   uint32_t rows, chunksOfRow, column;
   CopyShape shape;
   TensorRegion region;
@@ -163,7 +163,8 @@ void performCopy(const CopyJob &job) {
     uint32_t step = job.shape == k64x128bPairs02 ? 64 : 32;
     for (uint32_t c = 0; c < job.chunksOfRow; ++c) {
       uint32_t words[4];
-      std::memcpy(words, job.block->shared.data() + job.chunks[row * job.chunksOfRow + c], 16);
+      std::memcpy(words, job.block->shared.data() + job.chunks->offsets[row * job.chunksOfRow + c],
+                  16);
       for (uint32_t copy = 0; copy < copies; ++copy)
         for (uint32_t w = 0; w < 4; ++w) {
           uint32_t column = job.column + 4 * c + w;
@@ -189,7 +190,7 @@ void copyInto(Warp &warp, const Op &op, Block &block, uint32_t lane, uint32_t ad
     stop(ViolationKind::kIllegalInstruction,
          "tcgen05.cp of this shape begins at lane 0, but the address is " + hexOf(address), lane);
   job.region = {job.column, 4 * job.chunksOfRow, 0xFF};
-  job.chunks = chunkOffsets(block, layout, 0, job.rows, 0, job.chunksOfRow, "the source");
+  job.chunks = chunksOf(block, layout, 0, job.rows, 0, job.chunksOfRow, "the source");
   TensorMemory &memory = tensorMemory(block);
   memory.check(job.region, TensorMemory::User::kCopy, true, warp);
   uint64_t number = memory.begin(job.region, TensorMemory::User::kCopy, true, warp, op);
@@ -197,7 +198,7 @@ void copyInto(Warp &warp, const Op &op, Block &block, uint32_t lane, uint32_t ad
   pending.track = Track::kTensor;
   pending.ordered = true;
   pending.lane = lane;
-  appendReads(block, job.chunks, pending.ranges);
+  appendReads(job.chunks, pending.ranges);
   pending.perform = [job = std::move(job), number](const Pending &) {
     performCopy(job);
     tensorMemory(*job.block).end(number);

@@ -13,8 +13,9 @@ namespace {
 constexpr uint32_t kRowBytes = kTensorRowBytes;
 
 /// `rows` rows of 32 bytes, k adjacent.
-void readRows(const Block &block, const std::vector<uint32_t> &chunks, bool isMnMajor,
-              Element element, uint32_t rows, uint32_t k, uint8_t *bytes) {
+void readRows(const Block &block, const Chunks &list, bool isMnMajor, Element element,
+              uint32_t rows, uint32_t k, uint8_t *bytes) {
+  const std::vector<uint32_t> &chunks = list->offsets;
   if (!isMnMajor) {
     for (size_t c = 0; c < chunks.size(); ++c)
       std::memcpy(bytes + c * 16, block.shared.data() + chunks[c], 16);

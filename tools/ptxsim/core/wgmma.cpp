@@ -92,21 +92,20 @@ uint64_t uniform(Warp &warp, uint32_t slot, std::string_view what) {
 }
 
 /// The warp's part of A: 16 rows, or (MN-major) their chunks at each k.
-std::vector<uint32_t> chunksOfA(const Warp &warp, const WgmmaPlan &plan, uint64_t descriptor) {
+Chunks chunksOfA(const Warp &warp, const WgmmaPlan &plan, uint64_t descriptor) {
   bool isMnMajor = plan.has(WgmmaPlan::kTransposeA);
   MatrixLayout layout = decodeWgmmaDescriptor(descriptor, isMnMajor, "A");
   uint32_t part = warp.index % 4;
-  return isMnMajor ? chunkOffsets(*warp.block, layout, 0, plan.k(), part * kWgmmaChunks,
-                                  kWgmmaChunks, "A")
-                   : chunkOffsets(*warp.block, layout, part * kWgmmaRows, kWgmmaRows, 0,
-                                  kWgmmaChunks, "A");
+  return isMnMajor
+             ? chunksOf(*warp.block, layout, 0, plan.k(), part * kWgmmaChunks, kWgmmaChunks, "A")
+             : chunksOf(*warp.block, layout, part * kWgmmaRows, kWgmmaRows, 0, kWgmmaChunks, "A");
 }
 
-std::vector<uint32_t> chunksOfB(const Warp &warp, const WgmmaPlan &plan, uint64_t descriptor) {
+Chunks chunksOfB(const Warp &warp, const WgmmaPlan &plan, uint64_t descriptor) {
   bool isMnMajor = plan.has(WgmmaPlan::kTransposeB);
   MatrixLayout layout = decodeWgmmaDescriptor(descriptor, isMnMajor, "B");
-  return isMnMajor ? chunkOffsets(*warp.block, layout, 0, plan.k(), 0, plan.n / 8u, "B")
-                   : chunkOffsets(*warp.block, layout, 0, plan.n, 0, kWgmmaChunks, "B");
+  return isMnMajor ? chunksOf(*warp.block, layout, 0, plan.k(), 0, plan.n / 8u, "B")
+                   : chunksOf(*warp.block, layout, 0, plan.n, 0, kWgmmaChunks, "B");
 }
 
 void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
@@ -136,9 +135,9 @@ void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
   pending.ordered = true;
   if (!inRegisters) {
     job.aChunks = chunksOfA(warp, plan, aBits);
-    appendReads(*warp.block, job.aChunks, pending.ranges);
+    appendReads(job.aChunks, pending.ranges);
   }
-  appendReads(*warp.block, job.bChunks, pending.ranges);
+  appendReads(job.bChunks, pending.ranges);
   pending.perform = [job = std::move(job)](const Pending &) { performWgmma(job); };
   mine.flights.push_back(std::move(flight));
   watch(warp, mine);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "tools/ptxsim/core/elements.h"
-#include "tools/ptxsim/core/machine.h"
+#include "tools/ptxsim/core/matrix_descriptor.h"
 
 namespace platen::ptxsim {
 
@@ -36,7 +36,7 @@ struct WgmmaJob {
   Warp *warp;
   WgmmaPlan plan;
   const uint32_t *d, *a; // register slots
-  std::vector<uint32_t> aChunks, bChunks;
+  Chunks aChunks, bChunks;
   bool accumulate;
 };
 

@@ -12,8 +12,8 @@ namespace {
 
 constexpr uint32_t kRows = kWgmmaRows, kRowBytes = kWgmmaRowBytes;
 
-void readChunks(const Block &block, const std::vector<uint32_t> &offsets, uint8_t *bytes) {
-  for (uint32_t offset : offsets) {
+void readChunks(const Block &block, const Chunks &chunks, uint8_t *bytes) {
+  for (uint32_t offset : chunks->offsets) {
     std::memcpy(bytes, block.shared.data() + offset, 16);
     bytes += 16;
   }

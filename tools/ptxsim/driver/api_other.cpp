@@ -47,6 +47,10 @@ constexpr Versioned kVersioned[] = {
     {"cuStreamUpdateCaptureDependencies", "cuStreamUpdateCaptureDependencies_v2", 12030},
 };
 
+/// The table without which the CUDA runtime library does not start.
+constexpr unsigned char kRuntimeTable[16] = {0x6b, 0xd5, 0xfb, 0x6c, 0x5b, 0xf4, 0xe7, 0x4a,
+                                             0x89, 0x87, 0xd9, 0x39, 0x12, 0xfd, 0x9d, 0xf9};
+
 /// This library's own handle.
 void *self() {
   static void *handle = [] {
@@ -118,10 +122,13 @@ CUresult cuGetProcAddress(const char *name, void **result, int version, cuuint64
 
 // NVRTC asks for tables too and goes on without them; the CUDA runtime library cannot, because it
 // reaches the driver through tables that are not documented.
-CUresult cuGetExportTable(const void **table, const CUuuid *) {
-  if (!table)
+CUresult cuGetExportTable(const void **table, const CUuuid *id) {
+  if (!table || !id)
     return CUDA_ERROR_INVALID_VALUE;
   *table = nullptr;
+  if (std::memcmp(id->bytes, kRuntimeTable, sizeof kRuntimeTable) == 0)
+    (void)notSupported("a program that uses the CUDA runtime library (libcudart)",
+                       "it needs undocumented parts of the driver; programs of the driver API run");
   return CUDA_ERROR_NOT_FOUND;
 }
 
