@@ -240,7 +240,8 @@ def report(rows, mutants, arguments, started):
         by = f"killed by {row['by']}" if row["verdict"] == "killed" else (
             "VOID" if row["verdict"] == "void" else
             "survived (equivalent)" if row["name"] in explained else "SURVIVED")
-        print(f"{row['name']:48} {row['kind']:28} {by:32} {row['architecture']:8} {row['order']:9} {row['seconds']:6.1f} s")
+        print(f"{row['name']:48} {row['kind']:28} {by:32} {row['architecture']:8} {row['order']:9} "
+              f"{row['seconds']:6.1f} s")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = usage.ru_utime + usage.ru_stime
     print()
