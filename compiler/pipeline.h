@@ -56,8 +56,8 @@ struct CompileReport {
   std::string dialect;      ///< of the decoder, as serve recognised it
   std::string weightFormat; ///< as the manifest says: "mixed" where the graph brings integer blocks
                             ///< of its own
-  size_t launches = 0; ///< of the first program
-  size_t kernels = 0;  ///< of all programs
+  size_t launches = 0;      ///< of the first program
+  size_t kernels = 0;       ///< of all programs
   size_t weights = 0;
   uint64_t planBytes = 0;
 };

@@ -91,6 +91,7 @@ base::Result<uint32_t> CudaKernels::indexOf(const CudaKernelInfo &info,
   kernel.family = info.family;
   kernel.is_fallback = info.isFallback;
   kernel.predicted_ns = info.predictedNs;
+  kernel.proof = info.isSimulated ? plan::Proof::kSimulated : plan::Proof::kUnverified;
   program.kernels.push_back({info.name, info.workspaceBytes, std::move(kernel)});
   kernels_.push_back(info);
   return entry->second;

@@ -15,7 +15,7 @@
 //
 // Numerics as attention.cuh, sums of p in this kernel's order: equal bits whatever the grid, the split
 // and the batch. Applies to head sizes 64, 128, 192 and 256.
-// C as Attention, and kRowBlocks, kParts, kStages, kTensorMaps, kRegisters. Threads: 128 * (1 +
+// C as Attention, and kRowBlocks, kParts, kStages, kTensorMaps. Threads: 128 * (1 +
 // kRowBlocks * kParts). Grid as attention.cuh.
 namespace platen {
 
@@ -31,9 +31,12 @@ template <typename C> struct AttentionHopper : Attention<C> {
   static constexpr u32 kQueryBlock = C::kHeadDim * 128; // of 64 rows
   static constexpr u32 kQueriesAt = C::kStages * kStage;
   static constexpr u32 kBarriers = kQueriesAt + C::kRowBlocks * kQueryBlock;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * 16;
+  // Values of the chunks before, [value][consumer thread] f32: registers would not hold them, too.
+  static constexpr u32 kTotalsAt = kBarriers + C::kStages * 16;
+  static constexpr u32 kSharedBytes =
+      kTotalsAt + (C::kSplit ? 0 : kConsumers * 128 * (kOwn / 2) * 4);
   static_assert(C::kHeadDim % 64 == 0 && C::kHeadDim <= 256, "values stand in rows of 64 dims");
-  static_assert(kOwn % 64 == 0 && kOwn <= 128, "sums of a chunk and of those before fit registers");
+  static_assert(kOwn % 64 == 0 && kOwn <= 128, "values of a chunk fit registers");
   static_assert(C::kRowTiles == C::kRowBlocks * 4, "rows of a block");
 
   __device__ static u32 shared() {
@@ -133,20 +136,26 @@ template <typename C> struct AttentionHopper : Attention<C> {
       for (u32 i = 0; i < kOwn / 2; ++i)
         value[i] = 0;
     }
-    __device__ void merge(const State &part) {
-#pragma unroll
-      for (u32 r = 0; r < 2; ++r) {
-        const float joined = fmaxf(maximum[r], part.maximum[r]);
-        const float a = weightOf(maximum[r], joined), b = weightOf(part.maximum[r], joined);
-        maximum[r] = joined;
-        sum[r] = mergeSum(sum[r], a, part.sum[r], b);
-#pragma unroll
-        for (u32 i = 0; i < kOwn / 2; ++i)
-          if (i % 4 / 2 == r)
-            value[i] = mergeSum(value[i], a, part.value[i], b);
-      }
-    }
   };
+  __device__ static float &totalValue(u32 i) {
+    extern __shared__ __align__(1024) u8 platenStages[];
+    return reinterpret_cast<float *>(platenStages + kTotalsAt)[i * (kConsumers * 128) + threadIdx.x];
+  }
+  /// Joins a chunk's state to that of the chunks before; then `part` is the joined state.
+  __device__ static void merge(State &part, float (&maximum)[2], float (&sum)[2], bool isFirst) {
+#pragma unroll
+    for (u32 r = 0; r < 2; ++r) {
+      const float joined = fmaxf(maximum[r], part.maximum[r]);
+      const float a = weightOf(maximum[r], joined), b = weightOf(part.maximum[r], joined);
+      maximum[r] = joined;
+      sum[r] = mergeSum(sum[r], a, part.sum[r], b);
+#pragma unroll
+      for (u32 i = 0; i < kOwn / 2; ++i)
+        if (i % 4 / 2 == r)
+          part.value[i] = mergeSum(isFirst ? 0 : totalValue(i), a, part.value[i], b);
+      part.maximum[r] = maximum[r], part.sum[r] = sum[r];
+    }
+  }
   using Scores = float[kTileKeys / 2];
 
   __device__ static u32 consumer() { return warpId() / 4; }
@@ -194,6 +203,7 @@ template <typename C> struct AttentionHopper : Attention<C> {
     wgmmaWait<0>();
   }
 
+  static constexpr float kInverseCap = 1.0f / C::kSoftcap;
   /// Scale, softcap, mask. `position` of this thread's rows; -1: the row is not in the run.
   __device__ static void mask(Scores &s, const int (&position)[2], int tile) {
 #pragma unroll
@@ -202,7 +212,7 @@ template <typename C> struct AttentionHopper : Attention<C> {
       const int own = position[i % 4 / 2];
       float v = s[i] * C::kScale;
       if constexpr (C::kHasSoftcap)
-        v = C::kSoftcap * tanhf(v / C::kSoftcap);
+        v = C::kSoftcap * tanhf(v * kInverseCap); // a division takes registers that are not there
       const bool seen = key <= own && (C::kWindow == 0 || key > own - static_cast<int>(C::kWindow));
       s[i] = seen ? v : minusInfinity();
     }
@@ -302,7 +312,7 @@ template <typename C> struct AttentionHopper : Attention<C> {
 
   // --- Entries
 
-  /// Barriers, and registers of the two kinds of warps; whether this thread is a consumer.
+  /// Barriers; whether this thread is a consumer.
   __device__ static bool begin() {
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {
@@ -312,14 +322,7 @@ template <typename C> struct AttentionHopper : Attention<C> {
       barrierInitFence();
     }
     __syncthreads();
-    const bool isConsumer = threadIdx.x < kConsumers * 128;
-    if constexpr (C::kRegisters != 0) {
-      if (isConsumer)
-        registersUp<C::kRegisters>();
-      else
-        registersDown<64>();
-    }
-    return isConsumer;
+    return threadIdx.x < kConsumers * 128;
   }
 
   __device__ static void prefill(const PlatenCudaStep *step, const float *q, const void *cache,
@@ -352,18 +355,22 @@ template <typename C> struct AttentionHopper : Attention<C> {
       first = run.last;
       int position[2];
       rowPositions(position, step, run, token, kvHead);
-      State total;
-      total.clear();
+      const int firstChunk = run.lowest / kChunk, lastChunk = run.highest / kChunk;
+      float maximum[2] = {minusInfinity(), minusInfinity()}, sum[2] = {0, 0};
+      State part;
 #pragma unroll 1
-      for (int chunk = run.lowest / kChunk; chunk <= run.highest / kChunk; ++chunk) {
-        State part;
+      for (int chunk = firstChunk; chunk <= lastChunk; ++chunk) {
         chunkState(part, i, run, position, chunk);
-        total.merge(part);
+        merge(part, maximum, sum, chunk == firstChunk);
+        if (chunk != lastChunk)
+#pragma unroll
+          for (u32 e = 0; e < kOwn / 2; ++e)
+            totalValue(e) = part.value[e];
       }
-      forEach(total, run, token, kvHead,
-              [&](Row row, u32 d, float value, float maximum, float sum) {
+      forEach(part, run, token, kvHead,
+              [&](Row row, u32 d, float value, float rowMaximum, float rowSum) {
                 out[(row.token * C::kHeads + row.head) * C::kHeadDim + d] =
-                    A::result(value, maximum, sum, sinks, row.head);
+                    A::result(value, rowMaximum, rowSum, sinks, row.head);
               });
     }
   }

@@ -21,6 +21,7 @@ CudaKernelInfo begin(const Context &context, std::string tile,
   info.operands = context.request.operands;
   info.family = context.family.target;
   info.isFallback = context.family.major < context.architecture.major;
+  info.isSimulated = context.family.isSimulated;
   info.key = context.request.key + "|" + info.family + "|" + tile + "|" +
              std::to_string(context.limits.contextTokens);
   info.name = info.operation + "_" + context.request.dtypes + "__" + info.family + "_" + tile +
@@ -122,6 +123,10 @@ base::Result<Candidates> ranked(const Spec &spec, const CudaArchitecture &archit
        family = findCudaFamily(request.op, architecture, family)) {
     PLATEN_ASSIGN_OR_RETURN(all, candidates(spec, Context{request, architecture, *family, limits}));
   }
+  if (all.empty())
+    return base::unsupported("no CUDA family of '" + request.op + "' takes " + request.dtypes +
+                                 " on " + std::string(architecture.name),
+                             request.op);
   std::erase_if(all, [&](const CudaKernelInfo &one) {
     return std::any_of(one.phases.begin(), one.phases.end(), [&](const CudaPhase &phase) {
       return phase.dynamicSharedBytes > architecture.sharedPerBlock;

@@ -11,17 +11,16 @@ namespace {
 std::string text(uint64_t value) { return std::to_string(value); }
 
 struct Shape {
-  uint64_t rowBlocks, parts, stages, threads, shared, registers;
+  uint64_t rowBlocks, parts, stages, threads, shared;
 };
-Shape shapeOf(const PagedAttentionSpec &spec, uint64_t rowBlocks) {
+Shape shapeOf(const PagedAttentionSpec &spec, uint64_t rowBlocks, bool split) {
   Shape shape{};
   shape.rowBlocks = rowBlocks;
   shape.parts = spec.headDim > 128 ? 2 : 1;
-  shape.stages = spec.headDim > 128 ? 3 : 4;
-  const uint64_t consumers = rowBlocks * shape.parts;
-  shape.threads = 128 * (1 + consumers);
-  shape.shared = shape.stages * (256 * spec.headDim + 16) + rowBlocks * spec.headDim * 128;
-  shape.registers = consumers == 2 ? 224 : 0; // 2 * 128 * 224 + 128 * 64 are all there are
+  shape.stages = spec.headDim > 128 ? 2 : split || rowBlocks == 1 ? 4 : 3;
+  shape.threads = 128 * (1 + rowBlocks * shape.parts);
+  const uint64_t queries = rowBlocks * spec.headDim * 128, totals = rowBlocks * spec.headDim * 256;
+  shape.shared = shape.stages * (256 * spec.headDim + 16) + queries + (split ? 0 : totals);
   return shape;
 }
 
@@ -58,7 +57,6 @@ CudaKernelInfo begin(const PagedAttentionSpec &spec, const Context &context, con
                      .number("kRowBlocks", shape.rowBlocks)
                      .number("kParts", shape.parts)
                      .number("kStages", shape.stages)
-                     .number("kRegisters", shape.registers)
                      .flag("kTensorMaps", !info.tensorMaps.empty())
                      .print() +
                  "using Kernel = platen::AttentionHopper<Config>;\nstatic_assert("
@@ -92,7 +90,7 @@ CudaPhase phaseOf(const PagedAttentionSpec &spec, const Shape &shape, std::strin
 }
 
 CudaKernelInfo prefill(const PagedAttentionSpec &spec, const Context &context, uint64_t rowBlocks) {
-  const Shape shape = shapeOf(spec, rowBlocks);
+  const Shape shape = shapeOf(spec, rowBlocks, false);
   const uint64_t tokens = 64 * rowBlocks / (spec.heads / spec.kvHeads);
   CudaKernelInfo info = begin(spec, context, shape,
                               "prefill" + text(tokens) + "r" + text(64 * rowBlocks), tokens, 0, 0);
@@ -105,7 +103,7 @@ CudaKernelInfo prefill(const PagedAttentionSpec &spec, const Context &context, u
 }
 
 CudaKernelInfo decode(const PagedAttentionSpec &spec, const Context &context) {
-  const Shape shape = shapeOf(spec, 1);
+  const Shape shape = shapeOf(spec, 1, true);
   const uint64_t splits = attentionSplits(spec, context.limits.contextTokens),
                  tokens = attentionDecodeExtent(spec, context.limits);
   CudaKernelInfo info =

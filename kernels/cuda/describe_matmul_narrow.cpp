@@ -14,8 +14,8 @@ struct Tile {
   uint64_t panels() const { return warpsC * warpPanels; }
   uint64_t tokens() const { return warpsT * warpTiles * 8; }
 };
-constexpr Tile kTiles[] = {
-    {2, 1, 1, 1, 8, 8}, {4, 1, 1, 2, 6, 16}, {4, 1, 1, 4, 4}, {2, 2, 2, 4, 3}, {4, 2, 2, 8, 2}};
+constexpr Tile kTiles[] = {{2, 1, 1, 1, 8, 8}, {4, 1, 1, 2, 6, 16}, {4, 1, 1, 4, 4},
+                           {2, 2, 2, 4, 3},    {4, 2, 2, 4, 3},     {4, 2, 2, 8, 2}};
 
 uint64_t sharedBytes(const MatmulSpec &spec, const Tile &tile) {
   const bool four = spec.packing.element == Packing::Element::kF4;
@@ -96,9 +96,10 @@ base::Result<Candidates> narrowMatmul(const MatmulSpec &spec, const Context &con
                                       : element != Packing::Element::kF4)
     return all;
   const uint64_t accumulators = matmulAccumulators(spec);
-  constexpr uint64_t kMost = 64; // sums of a step, and of those before it, stay in registers
+  // Sums stay in registers: of e4m3, those of a step and those of the steps before.
+  const uint64_t most = element == Packing::Element::kF8 ? 32 : 64;
   for (const Tile &tile : kTiles)
-    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= kMost &&
+    if (accumulators * tile.warpPanels * tile.warpTiles * 4 <= most &&
         sharedBytes(spec, tile) <= context.architecture.sharedPerBlock)
       all.push_back(describe(spec, context, tile));
   return !all.empty() && all.back().maxExtent == UINT64_MAX ? all : Candidates{};

@@ -101,7 +101,7 @@ std::optional<CudaArchitecture> parseCudaArchitecture(std::string_view text);
 /// What stands behind the claim that a kernel computes what it should on its target.
 enum class Proof : uint8_t {
   kUnverified = 0, ///< compiled
-  kSimulated = 1,  ///< its PTX passed the conformance tests on the simulator
+  kSimulated = 1,  ///< PTX of its family passed the conformance tests on the simulator
   kMeasured = 2,   ///< it passed on a device of the target, and was timed there
 };
 

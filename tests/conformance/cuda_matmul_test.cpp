@@ -70,6 +70,8 @@ protected:
     return packing().element == Packing::Element::kBF16 || packing().isNarrowFloat();
   }
 
+  void gatedEpilogueInPlace(uint64_t k);
+
   /// How far a sum may be from the exact one: each addition and scaling rounds once. Tensor cores
   /// cut off what lies below the unit in the last place of the largest term.
   double bound(uint64_t k, double magnitude) const {
@@ -141,8 +143,8 @@ TEST_P(CudaMatmul, AgreesWithTheReferenceAndWithItself) {
 }
 
 /// gelu_tanh(gate) * up + residual * bias, in place of the residual.
-TEST_P(CudaMatmul, GatedEpilogueInPlace) {
-  const uint64_t k = 160, n = 40;
+void CudaMatmul::gatedEpilogueInPlace(uint64_t k) {
+  const uint64_t n = 40;
   MatmulSpec spec;
   spec.k = k, spec.n = {n, n}, spec.packing = packing();
   spec.mode = MatmulSpec::Mode::kGated;
@@ -192,17 +194,43 @@ TEST_P(CudaMatmul, GatedEpilogueInPlace) {
     }
 }
 
+TEST_P(CudaMatmul, GatedEpilogueInPlace) { gatedEpilogueInPlace(160); }
+
+/// Every family beyond sm_80 once, where the whole product is not asked for.
+class CudaMatmulFamilies : public CudaMatmul {};
+TEST_P(CudaMatmulFamilies, GatedEpilogueInPlace) { gatedEpilogueInPlace(416); }
+
+std::vector<std::tuple<std::string, int>> families() {
+  std::vector<std::tuple<std::string, int>> all;
+  if (wholeProduct())
+    return all;
+  const std::vector<std::pair<const char *, const char *>> names = {
+      {"sm_89", "panel16.f8"},     {"sm_90a", "panel16.bf16"}, {"sm_90a", "panel16.f8"},
+      {"sm_100f", "panel16.bf16"}, {"sm_100f", "panel16.f8"},  {"sm_100f", "panel16.f4"},
+      {"sm_120f", "panel16.f4"}};
+  const std::vector<Packing> packings = matmulPackings();
+  for (const auto &[architecture, packing] : names)
+    for (size_t i = 0; i < packings.size(); ++i)
+      if (packings[i].name == packing)
+        all.emplace_back(architecture, static_cast<int>(i));
+  return all;
+}
+
+std::string nameOf(const testing::TestParamInfo<std::tuple<std::string, int>> &info) {
+  std::string name =
+      std::get<0>(info.param) + "_" +
+      std::string(matmulPackings()[static_cast<size_t>(std::get<1>(info.param))].name);
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Cuda, CudaMatmul,
     testing::Combine(testing::ValuesIn(testedArchitectures()),
                      testing::Range(0, static_cast<int>(matmulPackings().size()))),
-    [](const testing::TestParamInfo<std::tuple<std::string, int>> &info) {
-      std::string name =
-          std::get<0>(info.param) + "_" +
-          std::string(matmulPackings()[static_cast<size_t>(std::get<1>(info.param))].name);
-      std::replace(name.begin(), name.end(), '.', '_');
-      return name;
-    });
+    nameOf);
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaMatmulFamilies, testing::ValuesIn(families()), nameOf);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudaMatmulFamilies);
 
 } // namespace
 } // namespace platen::conformance

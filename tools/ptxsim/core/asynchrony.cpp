@@ -93,6 +93,9 @@ void performOne(Warp &warp, const std::shared_ptr<Pending> &pending) {
       caught.violation.line = pending->op->line;
       caught.violation.instruction = std::string(code.texts[pending->op->instruction]);
       caught.violation.lane = pending->lane;
+      caught.violation.kernel = code.info.name;
+      caught.violation.block = warp.block->id;
+      caught.violation.warp = warp.index;
     }
     throw;
   }

@@ -114,6 +114,33 @@ void runFromSingles(Warp &warp, const Op &op, uint32_t mask) {
     target[l] = high << format.bits | low;
   }
 }
+/// Every value of a format of at most 8 bits as f16, which holds it exactly.
+const std::array<uint16_t, 256> &halvesOf(size_t format) {
+  static const auto kTables = [] {
+    std::array<std::array<uint16_t, 256>, std::size(kFormats)> tables{};
+    for (size_t n = kBF16Pair + 1; n < kScale; ++n)
+      for (uint32_t bits = 0; bits < 256; ++bits)
+        tables[n][bits] =
+            static_cast<uint16_t>(encode(decodeElement(bits, n), kF16Format, 0, false));
+    return tables;
+  }();
+  return kTables[format];
+}
+/// A packed pair of the format `target`, 8 bits or less, to f16x2.
+void runToHalves(Warp &warp, const Op &op, uint32_t mask) {
+  const auto *a = warp.lanes<uint32_t>(op.r[1]);
+  auto *target = warp.lanes<uint32_t>(op.r[0]);
+  const std::array<uint16_t, 256> &halves = halvesOf(op.target);
+  uint8_t bits = kFormats[op.target].bits;
+  uint32_t keep = (1u << bits) - 1;
+  for (int l = 0; l < 32; ++l)
+    if (mask >> l & 1) {
+      uint32_t high = halves[a[l] >> bits & keep], low = halves[a[l] & keep];
+      if (op.variant2 & kRelu)
+        high = high & 0x8000 ? 0 : high, low = low & 0x8000 ? 0 : low;
+      target[l] = high << 16 | low;
+    }
+}
 /// A packed pair of the format `target` to one of the format `count`.
 void runRepack(Warp &warp, const Op &op, uint32_t mask) {
   const auto *a = warp.lanes<uint32_t>(op.r[1]);
@@ -318,14 +345,15 @@ bool lowerConvertPacked(Lowering &l, const Instruction &i) {
         !placeNarrow(l, i.operands[1], isSingle ? 32 : kFormats[formatOf(p.from)].bits * 2u,
                      source))
       return false;
-    Op &op = l.emit(isSingle ? &runToTf32 : &runRepack);
+    Op &op = l.emit(isSingle ? &runToTf32 : p.to == "f16x2" ? &runToHalves : &runRepack);
     op.r[0] = target.offset, op.r[1] = source;
     if (!isSingle)
       op.count = static_cast<uint32_t>(formatOf(p.to)),
       op.target = static_cast<uint32_t>(formatOf(p.from));
   }
   Op &op = l.code().ops.back();
-  if (op.run == &runFromSingles || op.run == &runRepack || op.run == &runToTf32) {
+  if (op.run == &runFromSingles || op.run == &runRepack || op.run == &runToTf32 ||
+      op.run == &runToHalves) {
     op.variant = p.variant();
     op.variant2 = static_cast<uint8_t>((p.relu ? kRelu : 0) | (p.satfinite ? kSatfinite : 0));
   }

@@ -1,7 +1,8 @@
 // Arithmetic of f16, bf16 and their pairs: add sub mul fma abs neg min max tanh ex2.
 //
-// Each result is rounded once: sums of halves are rounded right through f32 (24 >= 2p + 2 bits);
-// products of bf16 and every fma pass through f64 and f32 rounded to odd.
+// Each result is rounded once: sums of halves are rounded right through f32 (24 >= 2p + 2 bits),
+// and their products are exact in it; fma passes through f32 rounded to odd. Products of bf16 that
+// f32 cannot hold take the way through f64, rounded to odd as well.
 #include "tools/ptxsim/core/rounding.h"
 #include "tools/ptxsim/core/scalar_forms.h"
 
@@ -14,16 +15,29 @@ struct Add {
 struct Sub {
   template <class H> static H of(H a, H b) { return narrow<H>(widen(a) - widen(b)); }
 };
+/// Exact before it is narrowed, unless f32 is too small for a product of bf16.
+struct MulInFloat {
+  template <class H> static H of(H a, H b) { return narrow<H>(widen(a) * widen(b)); }
+};
+struct FmaInFloat {
+  template <class H> static H of(H a, H b, H c) {
+    return narrow<H>(oddSum(widen(a) * widen(b), widen(c)));
+  }
+};
 struct Mul {
+  using Fast = MulInFloat;
   template <class H> static H of(H a, H b) {
     if constexpr (std::is_same_v<H, F16>)
-      return narrow<H>(widen(a) * widen(b)); // exact before it is narrowed
+      return Fast::of(a, b);
     return narrow<H>(oddFloat(double{widen(a)} * widen(b)));
   }
 };
 struct Fma {
+  using Fast = FmaInFloat;
   template <class H> static H of(H a, H b, H c) {
-    return narrow<H>(oddFloat(oddSum(double{widen(a)} * widen(b), widen(c))));
+    if constexpr (std::is_same_v<H, F16>)
+      return Fast::of(a, b, c);
+    return narrow<H>(oddFloat(oddSum(double{widen(a)} * widen(b), double{widen(c)})));
   }
 };
 struct Abs {
@@ -79,6 +93,30 @@ template <class S> struct Paired {
   }
 };
 
+/// Whether f32 holds the product of two bf16 exactly, with room for an addend.
+bool fitsFloat(uint32_t a, uint32_t b) {
+  float product = std::bit_cast<float>(a << 16) * std::bit_cast<float>(b << 16);
+  uint32_t magnitude = std::bit_cast<uint32_t>(product) & 0x7FFFFFFFu;
+  bool isZero = (a & 0x7FFF) == 0 || (b & 0x7FFF) == 0;
+  return isZero || (magnitude >= 0x00010000u && magnitude < 0x7F000000u);
+}
+/// Through f32 where every lane's product of bf16 allows it, else through f64, which is slower.
+template <class V, class Fast, class Slow, class... A>
+void runGuarded(Warp &warp, const Op &op, uint32_t mask) {
+  const auto *a = warp.lanes<uint32_t>(op.r[1]), *b = warp.lanes<uint32_t>(op.r[2]);
+  uint32_t misfits = 0;
+  for (int l = 0; l < 32; ++l) {
+    misfits |= !fitsFloat(a[l] & 0xFFFF, b[l] & 0xFFFF);
+    misfits |= isPair<V> && !fitsFloat(a[l] >> 16, b[l] >> 16);
+  }
+  if (misfits)
+    Mapped<Slow, V, A...>::run(warp, op, mask);
+  else
+    Mapped<Fast, V, A...>::run(warp, op, mask);
+}
+template <class F>
+concept HasFast = requires { typename F::Fast; };
+
 template <class F, bool kFtz, Clamp kClamp, size_t... n>
 bool emitTyped(Lowering &l, const Instruction &i, Type type, std::index_sequence<n...>) {
   using S = Scalar<F, kFtz, kClamp>;
@@ -90,10 +128,18 @@ bool emitTyped(Lowering &l, const Instruction &i, Type type, std::index_sequence
   if (type == Type::kF16x2)
     return emit(F16x2{}, Paired<S>{});
   if constexpr (!kFtz || std::is_same_v<F, Exp2>) {
-    if (type == Type::kBF16)
-      return emit(BF16{}, S{});
-    if (type == Type::kBF16x2)
-      return emit(BF16x2{}, Paired<S>{});
+    if (type != Type::kBF16 && type != Type::kBF16x2)
+      return l.refuse("no type that it takes");
+    if (!(type == Type::kBF16 ? emit(BF16{}, S{}) : emit(BF16x2{}, Paired<S>{})))
+      return false;
+    if constexpr (HasFast<F>) {
+      using Fast = Scalar<typename F::Fast, kFtz, kClamp>;
+      l.code().ops.back().run =
+          type == Type::kBF16
+              ? &runGuarded<BF16, Fast, S, std::enable_if_t<(n >= 0), BF16>...>
+              : &runGuarded<BF16x2, Paired<Fast>, Paired<S>, std::enable_if_t<(n >= 0), BF16x2>...>;
+    }
+    return true;
   }
   return l.refuse("no type that it takes");
 }

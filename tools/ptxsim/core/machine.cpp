@@ -276,13 +276,15 @@ void Cluster::releaseIfComplete() {
 }
 
 Violation Cluster::finish(const Warp &warp, const Op *op, Violation violation) const {
-  violation.kernel = state->code->info.name;
+  if (violation.kernel.empty()) { // else whoever issued the operation is named already
+    violation.kernel = state->code->info.name;
+    violation.block = warp.block->id;
+    violation.warp = warp.index;
+  }
   if (op && violation.line == 0) {
     violation.line = op->line;
     violation.instruction = std::string(state->code->texts[op->instruction]);
   }
-  violation.block = warp.block->id;
-  violation.warp = warp.index;
   return violation;
 }
 
@@ -291,7 +293,6 @@ namespace {
 Violation deadlock(std::span<Cluster> clusters) {
   Violation v;
   v.kind = ViolationKind::kDeadlock;
-  v.kernel = clusters[0].state->code->info.name;
   v.message = "no warp can go on: " + describeWaits(clusters);
   for (Cluster &cluster : clusters)
     for (Block &block : cluster.blocks)
@@ -300,6 +301,7 @@ Violation deadlock(std::span<Cluster> clusters) {
         if (warp.live != 0 && op)
           return cluster.finish(warp, op, std::move(v));
       }
+  v.kernel = clusters[0].state->code->info.name;
   return v;
 }
 

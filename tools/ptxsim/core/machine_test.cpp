@@ -23,6 +23,7 @@ TEST(Machine, LoopsOfDifferentLengthsMeetAgain) {
   std::iota(expected.begin(), expected.end(), 1);
   EXPECT_EQ(b.read<uint32_t>(0, 32), expected);
   EXPECT_EQ(report.counters.divergentBranches, 31u);
+  EXPECT_EQ(report.counters.branches, 32u);
 }
 
 TEST(Machine, BothSidesOfABranchRun) {

@@ -10,28 +10,33 @@
 
 namespace platen::ptxsim {
 
-/// `rounded` is the nearest double to an exact value that exceeds it by `error`; to odd instead.
-/// An infinity or NaN stays (its error is NaN).
-inline double makeOdd(double rounded, double error) {
-  uint64_t bits = std::bit_cast<uint64_t>(rounded);
-  bool outwards = (error > 0) == (rounded > 0);
-  bool moves = (error < 0 || error > 0) && (bits & 1) == 0;
-  return std::bit_cast<double>(moves ? (outwards ? bits + 1 : bits - 1) : bits);
+/// `bits`, the nearest value's, moved to the odd neighbour: towards the exact value where `error`
+/// says that it is inexact. `error` holds the upper word of what is missing; NaN where nothing is
+/// to be moved. All in whole numbers, without branches.
+inline uint32_t moveToOdd(uint32_t bits, uint32_t error, uint32_t infinity) {
+  uint32_t inexact = (error & 0x7FFFFFFFu) - 1 < infinity;
+  uint32_t outwards = 1 - 2 * ((bits ^ error) >> 31); // one up in magnitude, or one down
+  return bits + (outwards & (0 - (inexact & ~bits & 1)));
 }
+/// a + b to odd.
 inline double oddSum(double a, double b) {
   double sum = a + b, bPart = sum - a, aPart = sum - bPart;
-  return makeOdd(sum, (a - aPart) + (b - bPart));
+  uint64_t bits = std::bit_cast<uint64_t>(sum);
+  uint64_t error = std::bit_cast<uint64_t>((a - aPart) + (b - bPart));
+  uint64_t inexact = (error & ~uint64_t{0} >> 1) - 1 < 0x7FF0000000000000u;
+  uint64_t outwards = 1 - 2 * ((bits ^ error) >> 63);
+  return std::bit_cast<double>(bits + (outwards & (0 - (inexact & ~bits & 1))));
+}
+/// The same for floats, where the sum does not overflow.
+inline float oddSum(float a, float b) {
+  float sum = a + b, bPart = sum - a, aPart = sum - bPart;
+  uint32_t error = std::bit_cast<uint32_t>((a - aPart) + (b - bPart));
+  return std::bit_cast<float>(moveToOdd(std::bit_cast<uint32_t>(sum), error, 0x7F800000u));
 }
 inline float oddFloat(double value) {
   auto nearest = static_cast<float>(value);
-  double back = nearest;
-  uint32_t bits = std::bit_cast<uint32_t>(nearest);
-  bool moves = (back < value || back > value) && (bits & 1) == 0;
-  bool outwards = (back < 0 ? -back : back) < (value < 0 ? -value : value);
-  // A zero takes the sign of what it was.
-  uint32_t sign = value < 0 ? 0x80000000u : 0;
-  bits = back == 0 ? (bits | sign) : bits;
-  return std::bit_cast<float>(moves ? (outwards ? bits + 1 : bits - 1) : bits);
+  auto error = static_cast<uint32_t>(std::bit_cast<uint64_t>(value - double{nearest}) >> 32);
+  return std::bit_cast<float>(moveToOdd(std::bit_cast<uint32_t>(nearest), error, 0x7FF00000u));
 }
 
 /// Exact.

@@ -9,9 +9,13 @@
 #include <bit>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace platen::ptxsim {
+
+void runBranch(Warp &warp, const Op &op, uint32_t mask);
+
 namespace {
 
 std::string dims(const Dim3 &d) {
@@ -213,8 +217,11 @@ void count(Cluster &cluster, const Code &code) {
     for (Warp &warp : block.warps)
       c.warpInstructions += warp.executed;
   c.blocks += cluster.blocks.size();
-  for (size_t i = 0; i < cluster.profile.size(); ++i)
-    c.byPipe[static_cast<size_t>(code.ops[i].pipe)] += std::exchange(cluster.profile[i], 0);
+  for (size_t i = 0; i < cluster.profile.size(); ++i) {
+    uint64_t executions = std::exchange(cluster.profile[i], 0);
+    c.byPipe[static_cast<size_t>(code.ops[i].pipe)] += executions;
+    c.branches += code.ops[i].run == &runBranch ? executions : 0;
+  }
 }
 
 /// What the host threads of a launch share.
@@ -227,7 +234,19 @@ struct Work {
   std::mutex mutex;
   Report report;
   uint64_t failedCluster = ~uint64_t{0};
+  base::Status status;
 
+  /// Runs `body`, whose memory the host may not have.
+  template <class F> void guarded(F body) {
+    try {
+      body();
+    } catch (const std::bad_alloc &) {
+      std::lock_guard lock(mutex);
+      failed = true;
+      status =
+          base::resourceExhausted("the host has not enough memory for the blocks of the launch");
+    }
+  }
   void run() {
     Cluster cluster;
     uint64_t number = 0;
@@ -284,17 +303,19 @@ base::Result<Report> run(const LoadedModule &module, const Memory &memory, const
   Work work(state);
   work.clusters = launch.grid.count() / launch.cluster.count();
   if (launch.cooperative) {
-    work.runTogether();
+    work.guarded([&] { work.runTogether(); });
+    PLATEN_RETURN_IF_ERROR(work.status);
     return std::move(work.report);
   }
   unsigned threads = options.threads ? options.threads : std::thread::hardware_concurrency();
   threads = static_cast<unsigned>(std::min<uint64_t>(std::max(1u, threads), work.clusters));
   std::vector<std::thread> helpers;
   for (unsigned t = 1; t < threads; ++t)
-    helpers.emplace_back([&] { work.run(); });
-  work.run();
+    helpers.emplace_back([&] { work.guarded([&] { work.run(); }); });
+  work.guarded([&] { work.run(); });
   for (std::thread &helper : helpers)
     helper.join();
+  PLATEN_RETURN_IF_ERROR(work.status);
   return std::move(work.report);
 }
 

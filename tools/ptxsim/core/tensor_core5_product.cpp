@@ -63,8 +63,13 @@ void scaleRows(const TensorJob &job, Block &block, uint32_t address, uint32_t id
   const double *value = valuesOf(job.shape.scale);
   uint32_t k = job.shape.k, perScale = k / job.opcode.scales;
   for (uint32_t row = 0; row < rows; ++row) {
-    const uint32_t *lanes = memory.column((address & 0xFFFF) + row / 32);
+    uint32_t at = (address & 0xFFFF) + row / 32;
+    const uint32_t *lanes = memory.column(at);
     uint32_t word = lanes[row % 32];
+    if (job.checkInitialised && !memory.written(at)[row % 32])
+      stop(ViolationKind::kUninitialisedRead, "nobody wrote the scale factors of row " +
+                                                  std::to_string(row) + " (tensor-memory column " +
+                                                  std::to_string(at) + ")");
     for (uint32_t part = 1; part < 4; ++part)
       if (lanes[row % 32 + 32 * part] != word)
         stop(ViolationKind::kIllegalInstruction,
@@ -90,11 +95,63 @@ void readOperands(const TensorJob &job, const TensorShare &share, std::vector<ui
              b.data() + half * columns * kRowBytes);
 }
 
-template <class F> void forEachResult(const TensorJob &job, Block &block, uint32_t column, F f) {
-  TensorMemory &memory = tensorMemory(block);
-  uint32_t *cells = memory.column(job.columnOf(column));
-  for (uint32_t row = 0; row < job.rows(); ++row)
-    f(row, cells[job.laneOf(row, column)]);
+/// A block's rows of D, column by column, as 32-bit words.
+class Results {
+public:
+  Results(const TensorJob &job, const TensorShare &share, size_t index)
+      : job_(job), memory_(tensorMemory(*share.block)) {
+    for (uint32_t row = 0; row < job.rows(); ++row)
+      for (uint32_t right = 0; right < 2; ++right)
+        lanes_[right][row] = static_cast<uint8_t>(job.laneOf(row, right * (job.shape.n / 2)));
+    for (uint32_t lane = 0; lane < kTensorLanes; ++lane)
+      kept_[lane] = job.masks[4 * index + lane / 32] >> lane % 32 & 1;
+    isWhole_ = job.rows() == kTensorLanes && !std::memchr(kept_, 1, sizeof kept_);
+  }
+  void load(uint32_t column, uint32_t *words) const {
+    const uint32_t *cells = memory_.column(job_.columnOf(column));
+    const uint8_t *lanes = lanes_[column >= job_.shape.n / 2];
+    for (uint32_t row = 0; row < job_.rows(); ++row)
+      words[row] = cells[lanes[row]];
+  }
+  void store(uint32_t column, const uint32_t *words) {
+    uint32_t *cells = memory_.column(job_.columnOf(column));
+    if (isWhole_) {
+      std::memcpy(cells, words, kTensorLanes * sizeof *words);
+      return;
+    }
+    const uint8_t *lanes = lanes_[column >= job_.shape.n / 2];
+    for (uint32_t row = 0; row < job_.rows(); ++row)
+      if (!kept_[lanes[row]])
+        cells[lanes[row]] = words[row];
+  }
+
+private:
+  const TensorJob &job_;
+  TensorMemory &memory_;
+  uint8_t lanes_[2][kTensorLanes] = {}; // of each row, in the left and the right half of D
+  uint8_t kept_[kTensorLanes] = {};     // lanes that disable-output-lane names
+  bool isWhole_ = false;
+};
+
+void decodeResults(const TensorJob &job, const uint32_t *words, double *values) {
+  uint32_t rows = job.rows();
+  double scale = 1.0 / static_cast<double>(1u << job.opcode.scaleInput);
+  if (job.shape.d == Element::kF16)
+    for (uint32_t row = 0; row < rows; ++row)
+      values[row] = scale * toFloat(F16{static_cast<uint16_t>(words[row])});
+  else
+    for (uint32_t row = 0; row < rows; ++row)
+      values[row] = scale * std::bit_cast<float>(words[row]);
+}
+
+void encodeResults(const TensorJob &job, const double *values, uint32_t *words) {
+  uint32_t rows = job.rows();
+  if (job.shape.d == Element::kF16)
+    for (uint32_t row = 0; row < rows; ++row)
+      words[row] = roundToF16(values[row]);
+  else
+    for (uint32_t row = 0; row < rows; ++row)
+      words[row] = give<float>(static_cast<float>(values[row]));
 }
 
 void multiplyFloats(const TensorJob &job, const TensorShare &share, size_t index) {
@@ -115,26 +172,20 @@ void multiplyFloats(const TensorJob &job, const TensorShare &share, size_t index
   for (uint32_t row = 0; row < rows; ++row)
     for (uint32_t i = 0; i < s.k; ++i)
       turned[i * rows + row] = sign * a[row * s.k + i];
-  bool half = s.d == Element::kF16;
-  double scale = 1.0 / static_cast<double>(1u << job.opcode.scaleInput);
-  const uint32_t *masks = job.masks + 4 * index;
+  Results results(job, share, index);
+  uint32_t words[kTensorLanes];
   for (uint32_t first = 0; first < s.n; first += 8) {
-    for (uint32_t c = 0; c < 8; ++c)
-      forEachResult(job, *share.block, first + c, [&](uint32_t row, uint32_t &cell) {
-        double value =
-            half ? toFloat(F16{static_cast<uint16_t>(cell)}) : std::bit_cast<float>(cell);
-        tile[c * rows + row] = job.accumulate ? value * scale : 0;
-      });
+    std::fill(tile.begin(), tile.end(), 0.0);
+    for (uint32_t c = 0; c < 8 && job.accumulate; ++c) {
+      results.load(first + c, words);
+      decodeResults(job, words, &tile[c * rows]);
+    }
     multiplyTile(tile.data(), &b[first * s.k], turned.data(), 8, static_cast<int>(rows),
                  static_cast<int>(s.k));
-    for (uint32_t c = 0; c < 8; ++c)
-      forEachResult(job, *share.block, first + c, [&](uint32_t row, uint32_t &cell) {
-        uint32_t lane = job.laneOf(row, first + c);
-        if (masks[lane / 32] >> lane % 32 & 1)
-          return;
-        double value = tile[c * rows + row];
-        cell = half ? roundToF16(value) : give<float>(static_cast<float>(value));
-      });
+    for (uint32_t c = 0; c < 8; ++c) {
+      encodeResults(job, &tile[c * rows], words);
+      results.store(first + c, words);
+    }
   }
 }
 
@@ -151,18 +202,21 @@ void multiplyIntegers(const TensorJob &job, const TensorShare &share, size_t ind
   for (uint32_t row = 0; row < rows; ++row)
     for (uint32_t pair = 0; pair < pairs; ++pair)
       std::memcpy(&turned[pair * rows + row], &a[row * s.k + 2 * pair], 4);
-  const uint32_t *masks = job.masks + 4 * index;
+  Results results(job, share, index);
+  uint32_t words[kTensorLanes] = {};
   for (uint32_t first = 0; first < s.n; first += 8) {
     std::fill(tile.begin(), tile.end(), 0);
     multiplyTile(tile.data(), &columns[first * pairs], turned.data(), 8, static_cast<int>(rows),
                  static_cast<int>(pairs));
-    for (uint32_t c = 0; c < 8; ++c)
-      forEachResult(job, *share.block, first + c, [&](uint32_t row, uint32_t &cell) {
-        uint32_t lane = job.laneOf(row, first + c);
-        if (!(masks[lane / 32] >> lane % 32 & 1))
-          cell = static_cast<uint32_t>(addTo(job.accumulate ? static_cast<int32_t>(cell) : 0,
-                                             tile[c * rows + row], s.saturate));
-      });
+    for (uint32_t c = 0; c < 8; ++c) {
+      if (job.accumulate)
+        results.load(first + c, words);
+      for (uint32_t row = 0; row < rows; ++row)
+        words[row] =
+            static_cast<uint32_t>(addTo(job.accumulate ? static_cast<int32_t>(words[row]) : 0,
+                                        tile[c * rows + row], s.saturate));
+      results.store(first + c, words);
+    }
   }
 }
 
@@ -192,4 +246,5 @@ void performTensorMma(const TensorJob &job) {
     memory.finishWrite(share.d);
   }
 }
+
 } // namespace platen::ptxsim

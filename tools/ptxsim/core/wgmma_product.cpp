@@ -180,6 +180,8 @@ void performWgmma(const WgmmaJob &job) {
   else
     multiplyFloats(job);
   std::vector<uint8_t> &fenced = matrixState(*job.warp->block).warps[job.warp->index].fenced;
+  if (fenced.empty())
+    return;
   for (uint32_t r = 0; r < job.plan.accumulators(); ++r)
     std::memcpy(fenced.data() + job.d[r], job.warp->registers + job.d[r], 128);
 }

@@ -263,13 +263,14 @@ TEST_F(Wgmma, EveryAsyncOrder) {
 /// The violation of a kernel of n = 8, bf16.
 struct Broken {
   std::string before, after;
-  bool fence = true, proxyFence = true, goodDescriptor = true;
+  bool fence = true, proxyFence = true, goodDescriptor = true, checkRaces = true;
 };
 
 TEST_F(Wgmma, ReportsWhatIsWrong) {
   auto violation = [&](const Broken &broken) -> std::string {
     Case c{.n = 8, .width = 32};
     KernelRun run(kernel(c, 16, 4, broken.before, broken.after, broken.fence, broken.proxyFence));
+    run.options.checkRaces = broken.checkRaces;
     MatrixImage a = imageOf(c, 0, false, 64), b = imageOf(c, kBStart, false, 8);
     uint64_t image = run.upload(std::vector<uint8_t>(kImageBytes, 0x3C));
     uint64_t d = run.upload(std::vector<uint32_t>(512, 0)),
@@ -284,6 +285,7 @@ TEST_F(Wgmma, ReportsWhatIsWrong) {
   EXPECT_EQ(violation({.before = "", .after = kWait}), "");
   EXPECT_NE(violation({.before = "", .after = kWait, .fence = false}).find("no wgmma.fence"),
             std::string::npos);
+  EXPECT_EQ(violation({.before = "", .after = kWait, .fence = false, .checkRaces = false}), "");
   EXPECT_NE(violation({.before = "add.f32 %d1, %d1, 0f3F800000;\n", .after = kWait})
                 .find("written after the last wgmma.fence"),
             std::string::npos);

@@ -7,15 +7,6 @@ namespace {
 
 uint64_t addressOf(const void *pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
-/// body(driver, lock, stream)
-template <class Body> CUresult withStream(CUstream handle, Body &&body) {
-  return withContext(
-      [&](Driver &driver, Lock &lock, const std::shared_ptr<Context> &context) -> CUresult {
-        auto stream = resolveStream(driver, context, handle);
-        return stream ? body(driver, lock, stream) : CUDA_ERROR_INVALID_HANDLE;
-      });
-}
-
 enum Ends { kAny = 0, kToDevice = 1, kFromDevice = 2 };
 CUresult copyFlat(uint64_t to, uint64_t from, size_t bytes, CUstream handle, bool isSync,
                   int ends) {

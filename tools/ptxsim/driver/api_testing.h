@@ -28,6 +28,7 @@ inline void initialiseDriver() {
   setenv("PLATEN_PTXSIM_MEMORY", "64MiB", 0);
   setenv("PLATEN_PTXSIM_PEER", "0-1", 0);
   setenv("PLATEN_PTXSIM_GRACE_MS", "600000", 0);
+  setenv("PLATEN_PTXSIM_ASYNC", "latest", 1);
   setenv("PLATEN_PTXSIM_THREADS", "1", 0);
   ASSERT_OK(cuInit(0));
 }

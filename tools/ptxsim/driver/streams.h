@@ -32,6 +32,18 @@ CUresult recordEvent(Driver &driver, const std::shared_ptr<Stream> &stream,
 CUresult waitEvent(Driver &driver, const std::shared_ptr<Stream> &stream,
                    const std::shared_ptr<Event> &event, bool external);
 
+/// body(driver, lock, stream) for a stream of a context that has not failed.
+template <class Body> CUresult withStream(CUstream handle, Body &&body) {
+  return withContext(
+      [&](Driver &driver, Lock &lock, const std::shared_ptr<Context> &context) -> CUresult {
+        auto stream = resolveStream(driver, context, handle);
+        if (!stream)
+          return CUDA_ERROR_INVALID_HANDLE;
+        CUresult error = stream->context.lock()->error;
+        return error != CUDA_SUCCESS ? error : body(driver, lock, stream);
+      });
+}
+
 /// How strict this thread is about captures (cuThreadExchangeStreamCaptureMode).
 CUstreamCaptureMode &threadCaptureMode();
 

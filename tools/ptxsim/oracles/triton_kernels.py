@@ -67,6 +67,23 @@ def attention(q, k, v, o, length, scale, BM: tl.constexpr, BN: tl.constexpr, D: 
     tl.store(o + head + rows[:, None] * D + lanes[None, :], total / weight[:, None])
 
 
+@triton.jit
+def scaled(a, sa, b, sb, c, N, K, KIND: tl.constexpr, PACK: tl.constexpr, VEC: tl.constexpr, BM: tl.constexpr,
+           BN: tl.constexpr, BK: tl.constexpr):
+    rows = tl.program_id(0) * BM + tl.arange(0, BM)
+    columns = tl.program_id(1) * BN + tl.arange(0, BN)
+    ks = tl.arange(0, BK // PACK)
+    blocks = tl.arange(0, BK // VEC)
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for k in range(0, K, BK):
+        left = tl.load(a + rows[:, None] * (K // PACK) + k // PACK + ks[None, :])
+        right = tl.load(b + columns[None, :] * (K // PACK) + k // PACK + ks[:, None])
+        scales_left = tl.load(sa + rows[:, None] * (K // VEC) + k // VEC + blocks[None, :])
+        scales_right = tl.load(sb + columns[:, None] * (K // VEC) + k // VEC + blocks[None, :])
+        total = tl.dot_scaled(left, scales_left, KIND, right, scales_right, KIND, total)
+    tl.store(c + rows[:, None] * N + columns[None, :], total)
+
+
 def bf16(values):
     """float32 that bfloat16 holds exactly -> its upper halves."""
     return (np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
@@ -168,6 +185,32 @@ def attention_case(folder, arch, warps, heads=2, length=256, depth=64):
     case.scalar("i32", length).scalar("f32", 1 / np.sqrt(depth) * np.log2(np.e)).write()
 
 
+def scaled_case(folder, kind, vector):
+    """Block scales of sm_100: mxf8f6f4, mxf4 (ue8m0 for 32 elements), mxf4nvf4 (ue4m3 for 16)."""
+    random = np.random.default_rng(4)
+    m, n, k = 128, 128, 256
+    ladder = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])  # of e2m1, by its low three bits
+    codes = [random.integers(0, 16, (rows, k)) for rows in (m, n)]
+    values = [ladder[code & 7] * np.where(code & 8, -1, 1) for code in codes]
+    if vector == 32:
+        scale_bits = [random.integers(126, 129, (rows, k // vector)).astype(np.uint8) for rows in (m, n)]
+        scales = [2.0 ** (bits.astype(int) - 127) for bits in scale_bits]
+    else:
+        scales = [random.integers(1, 5, (rows, k // vector)) / 2 for rows in (m, n)]
+        scale_bits = [fp8(scale) for scale in scales]
+    exact = (values[0] * np.repeat(scales[0], vector, 1)) @ (values[1] * np.repeat(scales[1], vector, 1)).T
+    pack = 2 if kind == "e2m1" else 1
+    encoded = [(code[:, ::2] | code[:, 1::2] << 4).astype(np.uint8) for code in codes] if pack == 2 else \
+        [fp8(value) for value in values]
+    element, scale = ("*u8" if pack == 2 else "*fp8e4nv"), ("*u8" if vector == 32 else "*fp8e4nv")
+    case = Case(folder, f"scaled_{kind}_{vector}_sm100", scaled, 100,
+                {"a": element, "sa": scale, "b": element, "sb": scale, "c": "*fp32", "N": "i32", "K": "i32"},
+                {"KIND": kind, "PACK": pack, "VEC": vector, "BM": 128, "BN": 64, "BK": 128}, (1, n // 64), 4, 2,
+                ("N", "K"))
+    case.buffer(encoded[0]).buffer(scale_bits[0]).buffer(encoded[1]).buffer(scale_bits[1])
+    case.output(exact.astype(np.float32), 0).scalar("i32", n).scalar("i32", k).write()
+
+
 def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
@@ -182,6 +225,8 @@ def main():
         matmul_case(folder, arch, "i8", 128, 128, 128, (64, 64, 64), 4, transposed=True)
     for arch in (90, 100):
         matmul_case(folder, arch, "fp8e4nv", 128, 128, 128, (64, 64, 64), 4, transposed=True)
+    for kind, vector in (("e4m3", 32), ("e2m1", 32), ("e2m1", 16)):
+        scaled_case(folder, kind, vector)
 
 
 if __name__ == "__main__":
