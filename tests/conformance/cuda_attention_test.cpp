@@ -159,11 +159,12 @@ struct AttentionCase {
 std::vector<AttentionCase> attentionCases() {
   std::vector<AttentionCase> cases = {
       {{4, 1, 256}, 0, 0, false, false},
-      {{4, 2, 32}, 300, 5, false, true},
+      {{4, 2, 64}, 300, 5, false, true},
       {{10, 2, 80}, 17, 0, true, false},
   };
   if (wholeProduct())
     cases.insert(cases.end(), {{{4, 1, 256}, 32, 0, false, true},
+                               {{4, 2, 32}, 300, 5, false, true},
                                {{12, 2, 16}, 1, 0, false, false},
                                {{3, 3, 80}, 0, 0, true, false},
                                {{2, 2, 128}, 16, 2, true, true},

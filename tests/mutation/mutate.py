@@ -207,15 +207,18 @@ def chosen(data, arguments):
         mutants = [m for m in mutants if any(m["name"].startswith(prefix) for prefix in arguments.only)]
         if not mutants:
             raise Void(f"no mutant's name begins with {' or '.join(arguments.only)}")
-    if arguments.sample:  # from as many kinds of fault as possible, of requests that are quick
-        mutants = [m for m in mutants if set(m["requests"]) <= set(data["quick"]) and "counter" not in m]
+    if arguments.sample:  # from as many templates as possible, and then from as many kinds of fault
+        mutants = [m for m in mutants if "counter" not in m and "explanation" not in m]
         random.Random(arguments.seed).shuffle(mutants)
-        seen = collections.Counter()
-        ranked = []
-        for mutant in mutants:
-            ranked.append((seen[mutant["kind"]], len(ranked), mutant))
-            seen[mutant["kind"]] += 1
-        mutants = [mutant for _, _, mutant in sorted(ranked, key=lambda item: item[:2])[:arguments.sample]]
+        of_file, of_kind = collections.Counter(), collections.Counter()
+        drawn = []
+        while mutants and len(drawn) < arguments.sample:
+            mutant = min(mutants, key=lambda m: (of_file[m["file"]], of_kind[m["kind"]]))
+            mutants.remove(mutant)
+            of_file[mutant["file"]] += 1
+            of_kind[mutant["kind"]] += 1
+            drawn.append(mutant)
+        mutants = drawn
     return mutants
 
 
@@ -237,7 +240,8 @@ def report(rows, mutants, arguments, started):
         by = f"killed by {row['by']}" if row["verdict"] == "killed" else (
             "VOID" if row["verdict"] == "void" else
             "survived (equivalent)" if row["name"] in explained else "SURVIVED")
-        print(f"{row['name']:48} {row['kind']:28} {by:32} {row['architecture']:8} {row['order']:9} {row['seconds']:6.1f} s")
+        print(f"{row['name']:48} {row['kind']:28} {by:32} {row['architecture']:8} {row['order']:9} "
+              f"{row['seconds']:6.1f} s")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = usage.ru_utime + usage.ru_stime
     print()
