@@ -184,8 +184,9 @@ PagedAttentionSpec specOf(const AttentionCase &one) {
   return spec;
 }
 
-/// Sequences that end in a page, at its end, in several chunks of keys, and at the longest context.
-const std::vector<int32_t> kLengths = {1, 16, 17, 700, 47, 1024, 257},
+/// Sequences that end in a page, at its end, a key before the end of a tile of a later chunk, and
+/// at the longest context.
+const std::vector<int32_t> kLengths = {1, 16, 17, 703, 47, 1024, 257},
                            kFresh = {1, 16, 2, 3, 37, 2, 2};
 
 /// The step's tokens [first, last) alone.
