@@ -45,9 +45,9 @@ base::Result<kernels::Packing> packingFor(const BlockSource &source);
 
 /// Packs panels [first, first + count) of the source to `out`, count * packing.panelBytes(k) bytes.
 /// q8: symmetric per 32-group, scale = amax / 127. q4: scale (and zero point, for `z` packings) by
-/// search for the least weighted squared error. f8 and f4: narrow_quantizer.h. Errors: kInvalidArgument for ranges, sizes or a
-/// packing of the wrong kind; kUnsupported for values that the packing cannot hold (not finite, or
-/// a scale beyond f16).
+/// search for the least weighted squared error. f8 and f4: narrow_quantizer.h. Errors:
+/// kInvalidArgument for ranges, sizes or a packing of the wrong kind; kUnsupported for values that
+/// the packing cannot hold (not finite, or a scale beyond f16).
 base::Status packDense(const DenseSource &source, const kernels::Packing &packing, uint64_t first,
                        uint64_t count, std::span<uint8_t> out);
 base::Status packBlocks(const BlockSource &source, const kernels::Packing &packing, uint64_t first,

@@ -1,6 +1,10 @@
 // See compiled_plan.h.
 #include "tests/end_to_end/compiled_plan.h"
 
+#include "kernels/host/target.h"
+#include "runtime/device/host/cpu_features.h"
+
+#include <algorithm>
 #include <cstdlib>
 #include <gtest/gtest.h>
 
@@ -23,6 +27,16 @@ std::filesystem::path folderOf(const char *variable, const char *below) {
 
 } // namespace
 
+std::string hostTargetHere() {
+  const std::set<std::string> &have = device::cpuFeatures();
+  for (const kernels::HostTarget &target : kernels::kHostTargets)
+    if (std::all_of(target.features.begin(), target.features.end(),
+                    [&](std::string_view feature) { return have.contains(std::string(feature)); }))
+      return std::string(target.name);
+  return std::string(
+      kernels::kHostTargets.back().name); // loading the plan will say what is missing
+}
+
 std::filesystem::path sharedFixtures() { return folderOf("PLATEN_SHARED", "fixtures"); }
 std::filesystem::path gemmaFolder() {
   std::filesystem::path model = folderOf("PLATEN_GEMMA_DIR", "model.onnx");
@@ -32,13 +46,14 @@ std::filesystem::path gemmaFolder() {
 base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model,
                                                      const std::filesystem::path &plan,
                                                      compiler::WeightFormat weights,
-                                                     plan::Limits limits) {
+                                                     plan::Limits limits,
+                                                     std::vector<std::string> targets) {
   compiler::CompileOptions options;
   options.model = model;
   options.output = plan;
   options.weights = weights;
   options.limits = limits;
-  options.targets = {"x86-64-avx2"};
+  options.targets = targets.empty() ? std::vector{hostTargetHere()} : std::move(targets);
   options.withoutTokenizer = !std::filesystem::exists(model.parent_path() / "tokenizer.model");
   return compiler::compile(options, [](const compiler::Progress &) {});
 }

@@ -30,11 +30,14 @@ std::filesystem::path sharedFixtures();
 /// Where the exported Gemma 3 270M lies (environment PLATEN_GEMMA_DIR); empty if it is missing.
 std::filesystem::path gemmaFolder();
 
-/// Compiles for this machine's best target alone, with small limits.
+/// The best of the host's targets that this CPU can run.
+std::string hostTargetHere();
+/// Compiles for `targets`, or for hostTargetHere() alone, with small limits.
 base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path &model,
                                                      const std::filesystem::path &plan,
                                                      compiler::WeightFormat weights,
-                                                     plan::Limits limits = {0, 64, 64, 8, 16});
+                                                     plan::Limits limits = {0, 64, 64, 8, 16},
+                                                     std::vector<std::string> targets = {});
 
 /// A loaded plan with an executor of its own.
 class StepRunner {

@@ -3,13 +3,11 @@
 //
 // Needs PLATEN_GEMMA_DIR (models/gemma3/export.py writes it) and the shared fixtures; skipped
 // without them.
-#include "runtime/engine/platen.h"
-#include "tests/end_to_end/compiled_plan.h"
+#include "tests/end_to_end/gemma_model.h"
 
 #include <cmath>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <random>
 
 namespace platen::end_to_end {
@@ -17,22 +15,6 @@ namespace {
 
 using compiler::WeightFormat;
 using engine::Engine;
-
-struct Expected {
-  std::string name;
-  std::vector<int32_t> prompt, tokens;
-  std::vector<double> margins;
-};
-
-std::vector<Expected> readExpected() {
-  std::ifstream file(sharedFixtures() / "gemma3-270m-greedy-fp32.json");
-  std::vector<Expected> list;
-  const nlohmann::json json = nlohmann::json::parse(file);
-  for (const auto &entry : json.at("prompts"))
-    list.push_back({entry["name"], entry["prompt_ids"], entry["tokens"], entry["margins"]});
-  EXPECT_EQ(list.size(), 8U);
-  return list;
-}
 
 /// Plans are compiled once for all tests of the process.
 class GemmaTest : public testing::Test {
@@ -54,14 +36,6 @@ protected:
       EXPECT_TRUE(report.isOk()) << report.status().toString();
     }
     return path;
-  }
-
-  static engine::Request greedy(const Expected &expected) {
-    engine::Request request;
-    request.tokens = expected.prompt;
-    request.max_tokens = static_cast<int64_t>(expected.tokens.size());
-    request.ignore_eos = true;
-    return request;
   }
 
   /// Token for token, up to where the reference's own margin no longer decides.
@@ -106,7 +80,7 @@ TEST_F(GemmaTest, TokensOneByOne) {
   auto engine = Engine::load(plan(WeightFormat::kF32).string());
   ASSERT_TRUE(engine.isOk()) << engine.status().toString();
   for (const Expected &expected : readExpected()) {
-    auto id = engine->submit(greedy(expected));
+    auto id = engine->submit(greedy(expected, expected.tokens.size()));
     ASSERT_TRUE(id.isOk()) << id.status().toString();
     auto result = engine->wait(*id);
     ASSERT_TRUE(result.isOk()) << result.status().toString();
@@ -123,7 +97,7 @@ TEST_F(GemmaTest, TokensAsOneShuffledBatchInChunks) {
   std::shuffle(all.begin(), all.end(), std::mt19937(11));
   std::vector<engine::RequestId> ids;
   for (const Expected &expected : all) {
-    auto id = engine->submit(greedy(expected));
+    auto id = engine->submit(greedy(expected, expected.tokens.size()));
     ASSERT_TRUE(id.isOk()) << id.status().toString();
     ids.push_back(*id);
     for (int step = 0; step < 3; ++step)

@@ -49,16 +49,25 @@ Rates rates(const engine::RequestResult &result) {
   return rates;
 }
 
+/// Whether the device is the PTX simulator's, which says so in its name: its times are those of the
+/// simulation and say nothing of a GPU, so they are never shown.
+bool isSimulated(const engine::ModelInfo &model) {
+  return model.device.find("platen simulated") != std::string::npos;
+}
+
 void printFigures(const engine::ModelInfo &model, const engine::RequestResult &result,
                   std::ostream &err) {
   err << model.device << ", code " << model.code_target << " (" << model.device_reason << ")\n";
+  err << "prompt " << result.prompt_tokens << " tokens, generated " << result.tokens.size() << " ("
+      << engine::finishReasonName(result.finish) << ")\n";
+  if (isSimulated(model)) {
+    err << "a simulated device: times are not measured\n";
+    return;
+  }
   Rates speed = rates(result);
   char line[256];
   std::snprintf(line, sizeof line,
-                "prompt %lld tokens, generated %zu (%s)\n"
                 "time to first token %.1f ms, prefill %.1f tokens/s, decode %.1f tokens/s\n",
-                static_cast<long long>(result.prompt_tokens), result.tokens.size(),
-                std::string(engine::finishReasonName(result.finish)).c_str(),
                 result.timings.time_to_first_token_seconds * 1e3, speed.prefill_tokens_per_second,
                 speed.decode_tokens_per_second);
   err << line;
@@ -68,24 +77,25 @@ void printJson(const engine::Engine &engine, const engine::RequestResult &result
                const std::string &prompt, std::ostream &out) {
   Rates speed = rates(result);
   const engine::ModelInfo &model = engine.model();
-  nlohmann::ordered_json json = {
-      {"model", model.name},
-      {"weight_format", model.weight_format},
-      {"device", model.device},
-      {"device_reason", model.device_reason},
-      {"code_target", model.code_target},
-      {"prompt", prompt},
-      {"text", result.text},
-      {"tokens", result.tokens},
-      {"finish_reason", engine::finishReasonName(result.finish)},
-      {"prompt_tokens", result.prompt_tokens},
-      {"generated_tokens", result.tokens.size()},
-      {"time_to_first_token_seconds", result.timings.time_to_first_token_seconds},
-      {"prefill_seconds", result.timings.prefill_seconds},
-      {"decode_seconds", result.timings.decode_seconds},
-      {"max_inter_token_seconds", result.timings.max_inter_token_seconds},
-      {"prefill_tokens_per_second", speed.prefill_tokens_per_second},
-      {"decode_tokens_per_second", speed.decode_tokens_per_second}};
+  nlohmann::ordered_json json = {{"model", model.name},
+                                 {"weight_format", model.weight_format},
+                                 {"device", model.device},
+                                 {"device_reason", model.device_reason},
+                                 {"code_target", model.code_target},
+                                 {"prompt", prompt},
+                                 {"text", result.text},
+                                 {"tokens", result.tokens},
+                                 {"finish_reason", engine::finishReasonName(result.finish)},
+                                 {"prompt_tokens", result.prompt_tokens},
+                                 {"generated_tokens", result.tokens.size()},
+                                 {"simulated", isSimulated(model)}};
+  if (!isSimulated(model))
+    json.update({{"time_to_first_token_seconds", result.timings.time_to_first_token_seconds},
+                 {"prefill_seconds", result.timings.prefill_seconds},
+                 {"decode_seconds", result.timings.decode_seconds},
+                 {"max_inter_token_seconds", result.timings.max_inter_token_seconds},
+                 {"prefill_tokens_per_second", speed.prefill_tokens_per_second},
+                 {"decode_tokens_per_second", speed.decode_tokens_per_second}});
   if (!result.logprobs.empty())
     for (const engine::GeneratedLogprob &logprob : result.logprobs)
       json["logprobs"].push_back(logprob.chosen.logprob);

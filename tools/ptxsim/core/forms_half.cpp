@@ -10,23 +10,29 @@ namespace platen::ptxsim {
 namespace {
 
 struct Add {
-  template <class H> static H of(H a, H b) { return narrow<H>(widen(a) + widen(b)); }
+  template <class H> [[gnu::always_inline]] static H of(H a, H b) {
+    return narrow<H>(widen(a) + widen(b));
+  }
 };
 struct Sub {
-  template <class H> static H of(H a, H b) { return narrow<H>(widen(a) - widen(b)); }
+  template <class H> [[gnu::always_inline]] static H of(H a, H b) {
+    return narrow<H>(widen(a) - widen(b));
+  }
 };
 /// Exact before it is narrowed, unless f32 is too small for a product of bf16.
 struct MulInFloat {
-  template <class H> static H of(H a, H b) { return narrow<H>(widen(a) * widen(b)); }
+  template <class H> [[gnu::always_inline]] static H of(H a, H b) {
+    return narrow<H>(widen(a) * widen(b));
+  }
 };
 struct FmaInFloat {
-  template <class H> static H of(H a, H b, H c) {
+  template <class H> [[gnu::always_inline]] static H of(H a, H b, H c) {
     return narrow<H>(oddSum(widen(a) * widen(b), widen(c)));
   }
 };
 struct Mul {
   using Fast = MulInFloat;
-  template <class H> static H of(H a, H b) {
+  template <class H> [[gnu::always_inline]] static H of(H a, H b) {
     if constexpr (std::is_same_v<H, F16>)
       return Fast::of(a, b);
     return narrow<H>(oddFloat(double{widen(a)} * widen(b)));
@@ -34,26 +40,32 @@ struct Mul {
 };
 struct Fma {
   using Fast = FmaInFloat;
-  template <class H> static H of(H a, H b, H c) {
+  template <class H> [[gnu::always_inline]] static H of(H a, H b, H c) {
     if constexpr (std::is_same_v<H, F16>)
       return Fast::of(a, b, c);
     return narrow<H>(oddFloat(oddSum(double{widen(a)} * widen(b), double{widen(c)})));
   }
 };
 struct Abs {
-  template <class H> static H of(H a) { return narrow<H>(std::fabs(widen(a))); }
+  template <class H> [[gnu::always_inline]] static H of(H a) {
+    return narrow<H>(std::fabs(widen(a)));
+  }
 };
 struct Neg {
-  template <class H> static H of(H a) { return narrow<H>(-widen(a)); }
+  template <class H> [[gnu::always_inline]] static H of(H a) { return narrow<H>(-widen(a)); }
 };
 struct Tanh {
-  template <class H> static H of(H a) { return narrow<H>(oddFloat(std::tanh(double{widen(a)}))); }
+  template <class H> [[gnu::always_inline]] static H of(H a) {
+    return narrow<H>(oddFloat(std::tanh(double{widen(a)})));
+  }
 };
 struct Exp2 {
-  template <class H> static H of(H a) { return narrow<H>(oddFloat(std::exp2(double{widen(a)}))); }
+  template <class H> [[gnu::always_inline]] static H of(H a) {
+    return narrow<H>(oddFloat(std::exp2(double{widen(a)})));
+  }
 };
 template <bool kMin, bool kNan, bool kXor> struct Extreme {
-  template <class H> static H of(H a, H b) {
+  template <class H> [[gnu::always_inline]] static H of(H a, H b) {
     uint32_t sign = (a.bits ^ b.bits) & 0x8000u;
     float x = widen(a), y = widen(b);
     if (kXor)
@@ -69,7 +81,7 @@ template <bool kMin, bool kNan, bool kXor> struct Extreme {
 };
 
 enum Clamp { kNone, kSat, kRelu };
-template <Clamp kClamp, class H> H clampTo(H h) {
+template <Clamp kClamp, class H> [[gnu::always_inline]] inline H clampTo(H h) {
   uint32_t bits = h.bits;
   if (kClamp == kRelu) // a NaN is canonical by now, and positive
     return H{static_cast<uint16_t>(bits & 0x8000 ? 0 : bits)};
@@ -81,14 +93,15 @@ template <Clamp kClamp, class H> H clampTo(H h) {
 }
 
 template <class F, bool kFtz, Clamp kClamp> struct Scalar {
-  template <class H, class... A> H operator()(H first, A... rest) const {
+  template <class H, class... A> [[gnu::always_inline]] H operator()(H first, A... rest) const {
     if constexpr (kFtz)
       return clampTo<kClamp>(flushHalf(F::of(flushHalf(first), flushHalf(rest)...)));
     return clampTo<kClamp>(F::of(first, rest...));
   }
 };
 template <class S> struct Paired {
-  template <class H, class... A> Pair<H> operator()(Pair<H> first, A... rest) const {
+  template <class H, class... A>
+  [[gnu::always_inline]] Pair<H> operator()(Pair<H> first, A... rest) const {
     return {S{}(first.lo, rest.lo...), S{}(first.hi, rest.hi...)};
   }
 };

@@ -212,6 +212,25 @@ TEST(Machine, CooperativeBlocksProgressTogether) {
   EXPECT_EQ(b.violation(), "");
 }
 
+TEST(Machine, HostThreadsShareTheGrid) {
+  for (unsigned threads : {1u, 4u}) {
+    Bench b("mov.u32 %r4, %ctaid.x;\nmad.lo.u32 %r0, %r4, 32, %r0;\nmov.u32 %r1, %r0;\n"
+            "red.global.add.u32 [%rd1], %r4;\n" +
+            std::string(kStore));
+    b.options.threads = threads;
+    b.launch.grid = {100, 1, 1};
+    b.buffer<uint32_t>(0, 3200);
+    b.buffer<uint32_t>(1, 1, {0});
+    Report report = b.run();
+    ASSERT_FALSE(report.violation);
+    EXPECT_EQ(report.counters.blocks, 100u);
+    EXPECT_EQ(b.read<uint32_t>(1, 1)[0], 4950u * 32);
+    std::vector<uint32_t> expected(3200);
+    std::iota(expected.begin(), expected.end(), 0);
+    EXPECT_EQ(b.read<uint32_t>(0, 3200), expected);
+  }
+}
+
 TEST(Cluster, DistributedSharedMemory) {
   std::string body = ".shared .align 4 .b32 tile[32];\nmov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\n"
                      "add.u32 %r2, %r2, %r3;\nmov.u32 %r4, %cluster_ctarank;\n"

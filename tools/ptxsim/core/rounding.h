@@ -3,7 +3,7 @@
 //
 // Rounding to odd keeps a representable value and otherwise takes the neighbour whose last bit
 // is 1. A later rounding to a format with at least two bits less then gives what one rounding
-// would.
+// would. All is inlined by force: a loop around a call does not vectorise.
 #pragma once
 
 #include "tools/ptxsim/core/values.h"
@@ -13,13 +13,13 @@ namespace platen::ptxsim {
 /// `bits`, the nearest value's, moved to the odd neighbour: towards the exact value where `error`
 /// says that it is inexact. `error` holds the upper word of what is missing; NaN where nothing is
 /// to be moved. All in whole numbers, without branches.
-inline uint32_t moveToOdd(uint32_t bits, uint32_t error, uint32_t infinity) {
+[[gnu::always_inline]] inline uint32_t moveToOdd(uint32_t bits, uint32_t error, uint32_t infinity) {
   uint32_t inexact = (error & 0x7FFFFFFFu) - 1 < infinity;
   uint32_t outwards = 1 - 2 * ((bits ^ error) >> 31); // one up in magnitude, or one down
   return bits + (outwards & (0 - (inexact & ~bits & 1)));
 }
 /// a + b to odd.
-inline double oddSum(double a, double b) {
+[[gnu::always_inline]] inline double oddSum(double a, double b) {
   double sum = a + b, bPart = sum - a, aPart = sum - bPart;
   uint64_t bits = std::bit_cast<uint64_t>(sum);
   uint64_t error = std::bit_cast<uint64_t>((a - aPart) + (b - bPart));
@@ -28,19 +28,19 @@ inline double oddSum(double a, double b) {
   return std::bit_cast<double>(bits + (outwards & (0 - (inexact & ~bits & 1))));
 }
 /// The same for floats, where the sum does not overflow.
-inline float oddSum(float a, float b) {
+[[gnu::always_inline]] inline float oddSum(float a, float b) {
   float sum = a + b, bPart = sum - a, aPart = sum - bPart;
   uint32_t error = std::bit_cast<uint32_t>((a - aPart) + (b - bPart));
   return std::bit_cast<float>(moveToOdd(std::bit_cast<uint32_t>(sum), error, 0x7F800000u));
 }
-inline float oddFloat(double value) {
+[[gnu::always_inline]] inline float oddFloat(double value) {
   auto nearest = static_cast<float>(value);
   auto error = static_cast<uint32_t>(std::bit_cast<uint64_t>(value - double{nearest}) >> 32);
   return std::bit_cast<float>(moveToOdd(std::bit_cast<uint32_t>(nearest), error, 0x7FF00000u));
 }
 
 /// Exact.
-template <class H> inline float widen(H h) {
+template <class H> [[gnu::always_inline]] inline float widen(H h) {
   uint32_t bits = h.bits;
   if constexpr (std::is_same_v<H, BF16>) {
     return std::bit_cast<float>(bits << 16);
@@ -53,7 +53,7 @@ template <class H> inline float widen(H h) {
 }
 
 /// The nearest half, ties to even; NaN becomes the canonical one.
-template <class H> inline H narrow(float f) {
+template <class H> [[gnu::always_inline]] inline H narrow(float f) {
   uint32_t bits = std::bit_cast<uint32_t>(f), magnitude = bits & 0x7FFFFFFFu;
   uint32_t sign = bits >> 16 & 0x8000, result;
   if constexpr (std::is_same_v<H, BF16>) {
@@ -72,7 +72,7 @@ template <class H> inline H narrow(float f) {
 template <class H>
 inline constexpr uint32_t kExponentMask = std::is_same_v<H, F16> ? 0x7C00 : 0x7F80;
 template <class H> inline constexpr uint32_t kOneBits = std::is_same_v<H, F16> ? 0x3C00 : 0x3F80;
-template <class H> inline H flushHalf(H h) {
+template <class H> [[gnu::always_inline]] inline H flushHalf(H h) {
   uint32_t bits = h.bits;
   return H{static_cast<uint16_t>((bits & kExponentMask<H>) == 0 ? bits & 0x8000 : bits)};
 }

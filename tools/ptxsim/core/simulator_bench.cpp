@@ -24,30 +24,32 @@ constexpr Loop kLoops[] = {
                  "mad.lo.u32 %r4, %r3, %r1, %r2;\n"},
     {"global loads", "ld.global.f32 %f1, [%rd3];\nadd.f32 %f4, %f4, %f1;\n"
                      "ld.global.v4.f32 {%f1, %f2, %f3, %f5}, [%rd4];\nadd.f32 %f4, %f4, %f5;\n"},
-    {"global stores", "st.global.f32 [%rd3], %f4;\nst.global.v4.f32 [%rd4], {%f4, %f4, %f4, %f4};\n"},
+    {"global stores",
+     "st.global.f32 [%rd3], %f4;\nst.global.v4.f32 [%rd4], {%f4, %f4, %f4, %f4};\n"},
     {"shared", "st.shared.f32 [%r5], %f4;\nbar.sync 0;\nld.shared.f32 %f1, [%r5];\n"
                "ld.shared.f32 %f2, [tile];\nbar.sync 0;\n"},
-    {"cp.async", "cp.async.cg.shared.global [%r6], [%rd4], 16;\ncp.async.commit_group;\n"
-                 "cp.async.wait_group 0;\nbar.sync 0;\nld.shared.v4.f32 {%f1, %f2, %f3, %f5}, [%r6];\n"
-                 "bar.sync 0;\n"},
+    {"cp.async",
+     "cp.async.cg.shared.global [%r6], [%rd4], 16;\ncp.async.commit_group;\n"
+     "cp.async.wait_group 0;\nbar.sync 0;\nld.shared.v4.f32 {%f1, %f2, %f3, %f5}, [%r6];\n"
+     "bar.sync 0;\n"},
     {"divergence", "setp.lt.u32 %p2, %r0, %r1;\n@%p2 bra A;\nadd.u32 %r2, %r2, 1;\nA:\n"
                    "add.u32 %r1, %r1, 7;\n"},
 };
 
 std::string textOf(const Loop &loop) {
-  return std::string(".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 "
-                     "p0, .param .u64 p1)\n{\n.reg .pred %p<8>;\n.reg .b32 %r<32>;\n.reg .b64 "
-                     "%rd<16>;\n.reg .f32 %f<16>;\n.shared .align 16 .b8 tile[8192];\n"
-                     "ld.param.u64 %rd0, [p0];\nld.param.u64 %rd1, [p1];\nmov.u32 %r0, %tid.x;\n"
-                     "mul.wide.u32 %rd5, %r0, 4;\nadd.s64 %rd3, %rd0, %rd5;\n"
-                     "mul.wide.u32 %rd5, %r0, 16;\nadd.s64 %rd4, %rd1, %rd5;\nmov.u32 %r5, tile;\n"
-                     "shl.b32 %r6, %r0, 4;\nadd.u32 %r6, %r5, %r6;\nshl.b32 %r7, %r0, 2;\n"
-                     "add.u32 %r5, %r5, %r7;\nmov.u32 %r1, 1;\nmov.u32 %r2, 2;\n"
-                     "mov.f32 %f1, 0f00000000;\nmov.f32 %f2, 0f00000000;\nmov.f32 %f3, 0f3F800000;\n"
-                     "mov.f32 %f4, 0f00000000;\nmov.f32 %f5, 0f00000000;\nmov.f32 %f6, 0f00000000;\n"
-                     "st.shared.f32 [%r5], %f4;\nbar.sync 0;\nmov.u32 %r9, 0;\nLOOP:\n") +
-         loop.body +
-         "add.u32 %r9, %r9, 1;\nsetp.lt.u32 %p1, %r9, 1000;\n@%p1 bra LOOP;\nret;\n}\n";
+  return std::string(
+             ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 "
+             "p0, .param .u64 p1)\n{\n.reg .pred %p<8>;\n.reg .b32 %r<32>;\n.reg .b64 "
+             "%rd<16>;\n.reg .f32 %f<16>;\n.shared .align 16 .b8 tile[8192];\n"
+             "ld.param.u64 %rd0, [p0];\nld.param.u64 %rd1, [p1];\nmov.u32 %r0, %tid.x;\n"
+             "mul.wide.u32 %rd5, %r0, 4;\nadd.s64 %rd3, %rd0, %rd5;\n"
+             "mul.wide.u32 %rd5, %r0, 16;\nadd.s64 %rd4, %rd1, %rd5;\nmov.u32 %r5, tile;\n"
+             "shl.b32 %r6, %r0, 4;\nadd.u32 %r6, %r5, %r6;\nshl.b32 %r7, %r0, 2;\n"
+             "add.u32 %r5, %r5, %r7;\nmov.u32 %r1, 1;\nmov.u32 %r2, 2;\n"
+             "mov.f32 %f1, 0f00000000;\nmov.f32 %f2, 0f00000000;\nmov.f32 %f3, 0f3F800000;\n"
+             "mov.f32 %f4, 0f00000000;\nmov.f32 %f5, 0f00000000;\nmov.f32 %f6, 0f00000000;\n"
+             "st.shared.f32 [%r5], %f4;\nbar.sync 0;\nmov.u32 %r9, 0;\nLOOP:\n") +
+         loop.body + "add.u32 %r9, %r9, 1;\nsetp.lt.u32 %p1, %r9, 1000;\n@%p1 bra LOOP;\nret;\n}\n";
 }
 
 int measure(const Loop &loop, double seconds) {

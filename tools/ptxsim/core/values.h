@@ -1,8 +1,8 @@
 // Values of a lane: how the bits of a register lane become a C++ value and back.
 //
-// take<T>(bits) and give<T>(value) for integers of 16 to 64 bits, float, double, F16, BF16 and their
-// packed pairs. Conversions round to nearest even; NaN results of f32, f16 and bf16 are the canonical
-// NaN, as the PTX ISA says.
+// take<T>(bits) and give<T>(value) for integers of 16 to 64 bits, float, double, F16, BF16 and
+// their packed pairs. Conversions round to nearest even; NaN results of f32, f16 and bf16 are the
+// canonical NaN, as the PTX ISA says.
 #pragma once
 
 #include <bit>
@@ -14,16 +14,22 @@
 
 namespace platen::ptxsim {
 
-struct F16 { uint16_t bits; };
-struct BF16 { uint16_t bits; };
-template <class H> struct Pair { H lo, hi; };
+struct F16 {
+  uint16_t bits;
+};
+struct BF16 {
+  uint16_t bits;
+};
+template <class H> struct Pair {
+  H lo, hi;
+};
 using F16x2 = Pair<F16>;
 using BF16x2 = Pair<BF16>;
 
 template <class T> using Lane = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 template <class T> inline constexpr bool isHalf = std::is_same_v<T, F16> || std::is_same_v<T, BF16>;
-template <class T> inline constexpr bool isPair =
-    std::is_same_v<T, F16x2> || std::is_same_v<T, BF16x2>;
+template <class T>
+inline constexpr bool isPair = std::is_same_v<T, F16x2> || std::is_same_v<T, BF16x2>;
 
 template <class T> inline T take(Lane<T> bits) {
   if constexpr (isHalf<T>)
@@ -60,9 +66,10 @@ struct Format {
   bool hasNan;                    // false: e2m1
   uint32_t nan;
 };
-inline constexpr Format kF16Format{5, 10, true, true, 0x7FFF}, kBF16Format{8, 7, true, true, 0x7FFF},
-    kTF32Format{8, 10, true, true, 0x3FFFF}, kE4M3Format{4, 3, false, true, 0x7F},
-    kE5M2Format{5, 2, true, true, 0x7F}, kE2M1Format{2, 1, false, false, 0x7};
+inline constexpr Format kF16Format{5, 10, true, true, 0x7FFF},
+    kBF16Format{8, 7, true, true, 0x7FFF}, kTF32Format{8, 10, true, true, 0x3FFFF},
+    kE4M3Format{4, 3, false, true, 0x7F}, kE5M2Format{5, 2, true, true, 0x7F},
+    kE2M1Format{2, 1, false, false, 0x7};
 /// The nearest value of `format`, as its bits. Overflow gives infinity, or the largest finite value
 /// where `satfinite` (then NaN stays NaN, e2m1's becomes the largest) or the mode rounds inwards.
 uint32_t encode(double value, const Format &format, int mode, bool satfinite);
