@@ -9,7 +9,8 @@ that bits are compared between kernels. A mutant is
   killed by its result      a comparison with the reference or with another kernel failed
   killed by a violation     race, uninitialised read, out of bounds, deadlock, hang, illegal instruction
   killed by counters        it names a counter, and that rose (faults that cost time alone)
-  survived                  nothing failed; right only for an equivalent mutant, whose reason the list must give
+  survived                  nothing failed; the list must say why: the mutant is equivalent, or (beyond_simulator) it is a
+                            true fault that the simulator cannot show, which no run here vouches for
 Before that the unmutated kernels must pass in the same way; otherwise nothing would be said by a failure.
 
 Exit status: 0 if at least 95 % of the mutants are killed, no survivor lacks an explanation and no explained survivor
@@ -224,6 +225,7 @@ def chosen(data, arguments):
 
 def report(rows, mutants, arguments, started):
     explained = {m["name"] for m in mutants if "explanation" in m and "counter" not in m}
+    beyond = {m["name"] for m in mutants if m.get("beyond_simulator")}
     killed = [row for row in rows if row["verdict"] == "killed"]
     wrong = []
     for row in rows:
@@ -232,14 +234,15 @@ def report(rows, mutants, arguments, started):
         if row["verdict"] == "survived" and row["name"] not in explained:
             wrong.append(f"{row['name']} survived, and the list does not explain it")
         if row["verdict"] == "killed" and row["name"] in explained:
-            wrong.append(f"{row['name']} is explained as equivalent, but was killed by {row['by']}")
+            wrong.append(f"{row['name']} is explained as a survivor, but was killed by {row['by']}")
     rate = len(killed) / len(rows)
     if rate < 0.95:
         wrong.append(f"the kill rate is {rate:.1%}, less than 95 %")
     for row in rows:
         by = f"killed by {row['by']}" if row["verdict"] == "killed" else (
             "VOID" if row["verdict"] == "void" else
-            "survived (equivalent)" if row["name"] in explained else "SURVIVED")
+            "SURVIVED" if row["name"] not in explained else
+            "survived (beyond simulator)" if row["name"] in beyond else "survived (equivalent)")
         print(f"{row['name']:48} {row['kind']:28} {by:32} {row['architecture']:8} {row['order']:9} "
               f"{row['seconds']:6.1f} s")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -253,6 +256,9 @@ def report(rows, mutants, arguments, started):
     print()
     for by, count in collections.Counter(row["by"] for row in killed).most_common():
         print(f"killed by {by:22} {count:8}")
+    survivors = {row["name"] for row in rows if row["verdict"] == "survived"}
+    print(f"survived, equivalent {len((survivors & explained) - beyond):11}")
+    print(f"survived, beyond simulator {len(survivors & beyond):5}")
     print(f"kill rate {len(killed)}/{len(rows)} = {rate:.1%}; {cpu:.0f} CPU-seconds, "
           f"{time.monotonic() - started:.0f} s")
     for line in wrong:
