@@ -19,6 +19,7 @@ FOREIGN = {  # names of foreign families, by how their headers begin
     "json": ("nlohmann/",),
     "cli": ("CLI/", "fmt/"),
     "boost": ("boost/",),
+    "cuda": ("cuda", "nvrtc", "nvfatbin", "nvJitLink", "nvPTXCompiler"),
     "test": ("gtest/", "gmock/"),
 }
 

@@ -24,6 +24,8 @@ REFUSED = [
     ("compiler/pipeline.cpp", "runtime/engine/platen.h"),
     ("tools/server/service_example.cpp", "runtime/exec/executor.h"),
     ("runtime/cache/page_pool.cpp", "gtest/gtest.h"),
+    ("runtime/device/cuda/driver.h", "cuda.h"),
+    ("runtime/exec/executor.cpp", "nvrtc.h"),
 ]
 
 
