@@ -93,6 +93,7 @@ StatusCode codeOf(CUresult result) {
   case CUDA_ERROR_INVALID_PTX:
   case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
   case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+  case CUDA_ERROR_JIT_COMPILATION_DISABLED:
   case CUDA_ERROR_NOT_SUPPORTED:
     return StatusCode::kUnsupported;
   case CUDA_ERROR_DEVICE_UNAVAILABLE:
@@ -138,8 +139,13 @@ Result<std::shared_ptr<const Driver>> Driver::load(const std::string &path) {
     return base::unsupported("the CUDA driver lacks " + symbols.missing +
                                  "; platen needs the driver of CUDA 11.4 or later",
                              name);
-  if (CUresult result = driver->api_.cuInit(0); result != CUDA_SUCCESS)
-    return driver->status(result, "cuInit").at(name);
+  if (CUresult result = driver->api_.cuInit(0); result != CUDA_SUCCESS) {
+    // A driver that does not fit the kernel module or the system is no fault of platen's.
+    Status status = driver->status(result, "cuInit");
+    StatusCode code =
+        status.code() == StatusCode::kInternal ? StatusCode::kUnsupported : status.code();
+    return Status(code, std::string(status.message()), name);
+  }
   return std::shared_ptr<const Driver>(std::move(driver));
 }
 
