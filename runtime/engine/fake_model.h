@@ -78,7 +78,7 @@ public:
     cells_.assign(static_cast<size_t>(limits.total_pages * limits.page_tokens), -1);
   }
 
-  base::Result<std::span<const float>> run(const exec::StepInputs &in) override {
+  base::Result<exec::StepOutputs> run(const exec::StepInputs &in) override {
     if (auto failure = std::exchange(fail_next_, base::Status()); !failure.isOk())
       return failure;
     PLATEN_RETURN_IF_ERROR(check(in));
@@ -93,7 +93,9 @@ public:
       auto row = logitsAfter(prefix, style_);
       logits_.insert(logits_.end(), row.begin(), row.end());
     }
-    return std::span<const float>(logits_);
+    exec::StepOutputs outputs;
+    outputs.logits = logits_;
+    return outputs;
   }
 
   /// The next step fails.

@@ -39,6 +39,17 @@ typedef struct PlatenStep {
   const int32_t *page_table; /* [S, page_table_stride], page numbers; -1 where absent */
 } PlatenStep;
 
+/* How a sampler draws one row's token, in the order and with the meaning of each filter that
+ * runtime/decode/sampler.h says, without the penalty. The token is -1 where the logits hold NaN or
+ * +infinity or are all -infinity. */
+typedef struct PlatenSampling {
+  float temperature; /* below 1e-6: greedy */
+  int32_t top_k;     /* <= 0: off */
+  float top_p;       /* 1: off */
+  float min_p;       /* 0: off */
+  float uniform;     /* in [0, 1): the draw of this row */
+} PlatenSampling;
+
 /* operands[0] is the PlatenStep; operands[1..] are the launch's operands in the kernel descriptor's
  * order (activations, packed weights, KV cache bases, tables); the last is this thread's scratch
  * (64-byte aligned, as many bytes as the kernel entry says; absent when it says 0). Activation

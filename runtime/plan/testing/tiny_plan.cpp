@@ -69,7 +69,7 @@ Status appendCode(PlanWriter &writer, const TinyPlanOptions &options, Manifest &
 /// One image, the module with all kernels, for each target.
 Status appendImages(PlanWriter &writer, const TinyPlanOptions &options, Manifest &manifest) {
   size_t kernels = tinyCudaKernels().size();
-  std::string_view image = tinyPtx();
+  std::string image = tinyPtx(options.vocabulary);
   for (const TinyTarget &target : options.cuda_targets) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t section,
                             writer.beginSection(SectionKind::kCode, "code." + target.name));
@@ -138,13 +138,15 @@ DeviceProgram hostProgram(const Manifest &manifest) {
   return program;
 }
 
-DeviceProgram cudaProgram(const Manifest &manifest) {
+DeviceProgram cudaProgram(const Manifest &manifest, bool sampler) {
   DeviceProgram program;
   program.device = kCudaDevice;
   program.kernels = tinyCudaKernels();
   addLaunches(manifest, program, [](Extent) { return Units{}; });
   // Either kernel would do for any number of rows.
   program.launches.back().variants = {{1, 3, Units{}, {4}}, {uint64_t{1} << 20, 4, Units{}, {3}}};
+  if (sampler)
+    program.sampler = kTinySampler;
   return program;
 }
 
@@ -174,7 +176,7 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
   }
   manifest.programs.push_back(hostProgram(manifest));
   if (!options.cuda_targets.empty())
-    manifest.programs.push_back(cudaProgram(manifest));
+    manifest.programs.push_back(cudaProgram(manifest, options.cuda_sampler));
   return manifest;
 }
 

@@ -37,6 +37,7 @@ struct TinyPlanOptions {
   /// If there are any, the plan has a second program, for CUDA devices, whose images are PTX for
   /// compute capability 8.0 whatever the features say.
   std::vector<TinyTarget> cuda_targets{};
+  bool cuda_sampler = true; ///< tokens can be drawn on the device, greedily
   /// With a kind, `tokenizer` becomes the tokenizer's section.
   std::string tokenizer_kind{};
   std::string tokenizer{};
