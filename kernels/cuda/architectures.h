@@ -75,6 +75,7 @@ inline constexpr std::array kCudaFamilies = {
     CudaFamily{"sample", "sm80", 8},
     CudaFamily{"matmul", "sm89", 8, 9},
     CudaFamily{"matmul", "sm90a", 9, 0, true},
+    CudaFamily{"paged_attention", "sm90a", 9, 0, true},
     CudaFamily{"matmul", "sm100f", 10, 0, true},
     CudaFamily{"matmul", "sm100f", 11, 0, true},
     CudaFamily{"matmul", "sm120f", 12, 0, true},

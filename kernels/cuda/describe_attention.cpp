@@ -1,5 +1,5 @@
-// Row tiles and splits of paged attention.
-#include "kernels/cuda/describe_detail.h"
+// Row tiles and splits of paged attention: what all families share, and those of sm_80.
+#include "kernels/cuda/describe_attention.h"
 
 #include <algorithm>
 
@@ -12,19 +12,21 @@ constexpr uint64_t kMaximumRowTiles = 2, kDecodeExtent = 64, kWorkspaceBytes = 6
 
 std::string text(uint64_t value) { return std::to_string(value); }
 
-/// Chunks that the positions which one token sees can touch.
-uint64_t splitsOf(const PagedAttentionSpec &spec, uint64_t contextTokens) {
-  const uint64_t all = (contextTokens + kChunk - 1) / kChunk;
-  return spec.window == 0 ? all : std::min(all, (spec.window - 1 + kChunk - 1) / kChunk + 1);
-}
-
 uint64_t sharedBytes(const PagedAttentionSpec &spec, uint64_t rowTiles) {
   const uint64_t keyPitch = kTile * 2 + 16, headPitch = spec.headDim * 2 + 16, rows = 16 * rowTiles;
   return spec.headDim * keyPitch + kTile * headPitch + rows * headPitch + rows * keyPitch +
          2 * 4 * rows * 4;
 }
 
-ConfigPrinter config(const PagedAttentionSpec &spec, uint64_t rowTiles, uint64_t blockTokens) {
+} // namespace
+
+uint64_t attentionSplits(const PagedAttentionSpec &spec, uint64_t contextTokens) {
+  const uint64_t all = (contextTokens + kChunk - 1) / kChunk;
+  return spec.window == 0 ? all : std::min(all, (spec.window - 1 + kChunk - 1) / kChunk + 1);
+}
+
+ConfigPrinter attentionConfig(const PagedAttentionSpec &spec, uint64_t rowTiles,
+                              uint64_t blockTokens) {
   ConfigPrinter out;
   out.number("kHeads", spec.heads)
       .number("kKvHeads", spec.kvHeads)
@@ -36,13 +38,13 @@ ConfigPrinter config(const PagedAttentionSpec &spec, uint64_t rowTiles, uint64_t
   return out;
 }
 
-std::string parametersOf(const PagedAttentionSpec &spec, bool workspace) {
+std::string attentionParameters(const PagedAttentionSpec &spec, bool workspace) {
   return std::string(", const float *q, const void *cache") +
          (spec.sinks ? ", const float *sinks" : "") + ", float *out" +
          (workspace ? ", float *workspace" : "");
 }
 
-CudaWork workOf(const PagedAttentionSpec &spec, const CudaLimits &limits) {
+CudaWork attentionWork(const PagedAttentionSpec &spec, const CudaLimits &limits) {
   // Half of the context is what a token sees on average.
   const auto seen = static_cast<double>(
       spec.window == 0 ? limits.contextTokens / 2
@@ -54,18 +56,28 @@ CudaWork workOf(const PagedAttentionSpec &spec, const CudaLimits &limits) {
   return work;
 }
 
+uint64_t attentionDecodeExtent(const PagedAttentionSpec &spec, const CudaLimits &limits) {
+  const uint64_t tokenBytes = attentionTokenBytes(spec, limits);
+  return std::clamp<uint64_t>(kWorkspaceBytes / tokenBytes, 1, kDecodeExtent);
+}
+uint64_t attentionTokenBytes(const PagedAttentionSpec &spec, const CudaLimits &limits) {
+  return spec.heads * attentionSplits(spec, limits.contextTokens) * (spec.headDim + 2) * 4;
+}
+
+namespace {
+
 CudaKernelInfo prefill(const PagedAttentionSpec &spec, const Context &context, uint64_t rowTiles) {
   const uint64_t group = spec.heads / spec.kvHeads, tokens = 16 * rowTiles / group;
   CudaKernelInfo info =
       begin(context, "prefill" + text(tokens) + "r" + text(16 * rowTiles), {"attention.cuh"});
-  ConfigPrinter printed = config(spec, rowTiles, tokens);
+  ConfigPrinter printed = attentionConfig(spec, rowTiles, tokens);
   printed.flag("kSplit", false).number("kSplits", 1).number("kWorkspaceTokens", 0);
   const uint64_t shared = sharedBytes(spec, rowTiles);
   info.source +=
       printed.print() +
       "using Kernel = platen::Attention<Config>;\nstatic_assert(Kernel::kSharedBytes == " +
       text(shared) + ", \"the launch's shared memory is the template's\");\n" +
-      printEntry(info.name, kThreads, parametersOf(spec, false),
+      printEntry(info.name, kThreads, attentionParameters(spec, false),
                  std::string("  Kernel::prefill(step, q, cache, ") +
                      (spec.sinks ? "sinks" : "nullptr") + ", out);\n");
   CudaPhase phase;
@@ -75,25 +87,24 @@ CudaKernelInfo prefill(const PagedAttentionSpec &spec, const Context &context, u
   phase.threads = kThreads;
   phase.dynamicSharedBytes = static_cast<uint32_t>(shared);
   info.phases = {phase};
-  info.work = workOf(spec, context.limits);
+  info.work = attentionWork(spec, context.limits);
   info.expectedSass = {"HMMA", "LDSM"};
   return info;
 }
 
 CudaKernelInfo decode(const PagedAttentionSpec &spec, const Context &context, uint64_t rowTiles) {
-  const uint64_t splits = splitsOf(spec, context.limits.contextTokens);
+  const uint64_t splits = attentionSplits(spec, context.limits.contextTokens);
   CudaKernelInfo info =
       begin(context, "decode1r" + text(16 * rowTiles) + "z" + text(splits), {"attention.cuh"});
-  const uint64_t tokenBytes = spec.heads * splits * (spec.headDim + 2) * 4;
-  info.maxExtent = std::clamp<uint64_t>(kWorkspaceBytes / tokenBytes, 1, kDecodeExtent);
-  info.workspaceBytes = info.maxExtent * tokenBytes;
-  ConfigPrinter printed = config(spec, rowTiles, 1);
+  info.maxExtent = attentionDecodeExtent(spec, context.limits);
+  info.workspaceBytes = info.maxExtent * attentionTokenBytes(spec, context.limits);
+  ConfigPrinter printed = attentionConfig(spec, rowTiles, 1);
   printed.flag("kSplit", true).number("kSplits", splits).number("kWorkspaceTokens", info.maxExtent);
   const std::string sinks = spec.sinks ? "sinks" : "nullptr";
   info.source += printed.print() + "using Kernel = platen::Attention<Config>;\n" +
-                 printEntry(info.name + "_split", kThreads, parametersOf(spec, true),
+                 printEntry(info.name + "_split", kThreads, attentionParameters(spec, true),
                             "  Kernel::split(step, q, cache, workspace);\n") +
-                 printEntry(info.name + "_combine", 64, parametersOf(spec, true),
+                 printEntry(info.name + "_combine", 64, attentionParameters(spec, true),
                             "  Kernel::combine(step, " + sinks + ", out, workspace);\n");
   CudaPhase split, combine;
   split.entry = info.name + "_split";
@@ -107,7 +118,7 @@ CudaKernelInfo decode(const PagedAttentionSpec &spec, const Context &context, ui
   combine.gridY = {Extent::kOne, 1, spec.heads};
   combine.threads = 64;
   info.phases = {split, combine};
-  info.work = workOf(spec, context.limits);
+  info.work = attentionWork(spec, context.limits);
   info.expectedSass = {"HMMA", "LDSM"};
   return info;
 }
@@ -115,6 +126,8 @@ CudaKernelInfo decode(const PagedAttentionSpec &spec, const Context &context, ui
 } // namespace
 
 base::Result<Candidates> candidates(const PagedAttentionSpec &spec, const Context &context) {
+  if (context.family.target == "sm90a")
+    return hopperAttention(spec, context);
   if (spec.headDim % 16 != 0 || spec.headDim > 256)
     return base::unsupported("head size " + text(spec.headDim) +
                                  " on CUDA; multiples of 16 up to 256 are supported",

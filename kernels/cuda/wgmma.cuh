@@ -32,4 +32,16 @@ __device__ __forceinline__ u64 wgmmaRows128(u32 address) {
   return u64{(address & 0x3ffffu) >> 4} | u64{1} << 16 | u64{1024 >> 4} << 32 | u64{1} << 62;
 }
 
+/// Descriptors of a b operand whose k is the slow dimension: groups of 8 k follow each other. Columns
+/// stand in swizzled rows of 32 bytes (16 columns) or 128 bytes (64); `kColumns` bytes from one such
+/// row of columns to the next.
+template <u32 kColumns> __device__ __forceinline__ u64 wgmmaColumns32(u32 address) {
+  return u64{(address & 0x3ffffu) >> 4} | u64{kColumns >> 4} << 16 | u64{256 >> 4} << 32 |
+         u64{3} << 62;
+}
+template <u32 kColumns> __device__ __forceinline__ u64 wgmmaColumns128(u32 address) {
+  return u64{(address & 0x3ffffu) >> 4} | u64{kColumns >> 4} << 16 | u64{1024 >> 4} << 32 |
+         u64{1} << 62;
+}
+
 } // namespace platen

@@ -149,6 +149,9 @@ std::vector<AttentionCase> attentionCases() {
                                {{12, 2, 16}, 1, 0, false, false},
                                {{3, 3, 80}, 0, 0, true, false},
                                {{2, 2, 128}, 16, 2, true, true},
+                               {{8, 2, 128}, 0, 0, false, true},
+                               {{6, 2, 64}, 300, 0, true, true},
+                               {{4, 1, 256}, 0, 3, true, true},
                                {{24, 1, 48}, 0, 30, false, false}});
   return cases;
 }

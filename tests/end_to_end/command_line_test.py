@@ -128,6 +128,17 @@ class CompileRefuses(CommandLine):
 
         self.refuse_graph("UNSUPPORTED", "'/layers.0/odd' (MatMull)", "nearest supported operator is MatMul", change=rename)
 
+    def test_targets(self) -> None:
+        def nothing(model: Path) -> None:
+            pass
+
+        self.refuse("INVALID_ARGUMENT", "'sm_70' is unknown", "sm_90a", "host", change=nothing, options=("--target", "host,sm_70"))
+        # Without NVRTC there is no code for GPUs: said before any work, with what to install.
+        os.environ["PLATEN_NVRTC"] = "/nowhere/libnvrtc.so"
+        self.addCleanup(os.environ.pop, "PLATEN_NVRTC", None)
+        self.refuse("NOT_FOUND", "target sm_80", "/nowhere/libnvrtc.so", "tools/setup --cuda", change=nothing,
+                    options=("--target", "host,sm_80"))
+
     def test_files_that_are_no_models(self) -> None:
         name = "model.onnx"
         self.refuse("NOT_FOUND", name, change=lambda model: (model / name).unlink())

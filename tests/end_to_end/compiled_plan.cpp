@@ -45,12 +45,19 @@ base::Result<compiler::CompileReport> compileForTest(const std::filesystem::path
 
 base::Result<std::unique_ptr<StepRunner>> StepRunner::load(const std::filesystem::path &path,
                                                            unsigned threads) {
-  PLATEN_ASSIGN_OR_RETURN(plan::Plan plan, plan::Plan::load(path.string()));
-  std::unique_ptr<StepRunner> runner(new StepRunner(std::move(plan)));
   device::HostOptions options;
   options.threads = threads;
   options.weight_pages = device::WeightPages::kMapped;
-  PLATEN_ASSIGN_OR_RETURN(runner->device_, device::HostDevice::create(options));
+  PLATEN_ASSIGN_OR_RETURN(std::unique_ptr<device::Device> host,
+                          device::HostDevice::create(options));
+  return load(path, std::move(host));
+}
+
+base::Result<std::unique_ptr<StepRunner>> StepRunner::load(const std::filesystem::path &path,
+                                                           std::unique_ptr<device::Device> device) {
+  PLATEN_ASSIGN_OR_RETURN(plan::Plan plan, plan::Plan::load(path.string()));
+  std::unique_ptr<StepRunner> runner(new StepRunner(std::move(plan)));
+  runner->device_ = std::move(device);
   PLATEN_ASSIGN_OR_RETURN(runner->executor_,
                           exec::Executor::create(runner->plan_, *runner->device_, {.pages = 256}));
   return runner;

@@ -41,6 +41,9 @@ class StepRunner {
 public:
   static base::Result<std::unique_ptr<StepRunner>> load(const std::filesystem::path &plan,
                                                         unsigned threads = 1);
+  /// On a device that is there.
+  static base::Result<std::unique_ptr<StepRunner>> load(const std::filesystem::path &plan,
+                                                        std::unique_ptr<device::Device> device);
   struct Sequence {
     std::vector<int32_t> tokens; ///< at positions [start, start + tokens.size())
     int32_t start = 0;
@@ -53,7 +56,7 @@ public:
 private:
   StepRunner(plan::Plan plan) : plan_(std::move(plan)) {}
   plan::Plan plan_;
-  std::unique_ptr<device::HostDevice> device_;
+  std::unique_ptr<device::Device> device_;
   std::unique_ptr<exec::Executor> executor_;
 };
 

@@ -3,6 +3,7 @@
 // the same bits in chunks, beside other sequences and with the kernels that are ranked behind the
 // best.
 #include "compiler/emit/cuda/emit.h"
+#include "runtime/device/cuda/cuda_device.h"
 #include "runtime/plan/reader.h"
 #include "tests/end_to_end/compiled_plan.h"
 #include "tests/end_to_end/simulated_plan.h"
@@ -102,7 +103,7 @@ TEST_F(CudaPlans, AreMadeTheSameAgain) {
   for (unsigned i = 0; i < 2; ++i) {
     const std::filesystem::path plan = folder_ / ("plan" + std::to_string(i));
     auto report = compileFor({"sm_80"}, tinyModel("tiny-llama3-dynamo-raw"), plan,
-                             WeightFormat::kInt4, 1 + i); // the number of workers must not matter
+                             WeightFormat::kF32, 1 + i); // the number of workers must not matter
     ASSERT_TRUE(report.isOk()) << report.status().toString();
     std::ifstream file(plan, std::ios::binary);
     bytes[i].assign(std::istreambuf_iterator<char>(file), {});
@@ -137,92 +138,119 @@ const Model kModels[] = {
     {"tiny-gemma3-genai-int4-cpu", WeightFormat::kF32, 0.2},
 };
 
-class SimulatedCuda : public testing::TestWithParam<Model> {
+/// A model, its tokens and their logits by ONNX Runtime.
+class CudaLogits : public testing::TestWithParam<Model> {
 protected:
   void SetUp() override {
     if (sharedFixtures().empty())
       GTEST_SKIP() << "needs the shared fixtures (PLATEN_SHARED)";
     if (const base::Status found = compiler::findCudaCompiler(); !found.isOk())
       GTEST_SKIP() << found.toString();
-    const std::filesystem::path model = tinyModel(GetParam().folder);
-    auto report = compileFor({"compute_80"}, model, folder_ / "model.plan", GetParam().weights);
-    ASSERT_TRUE(report.isOk()) << report.status().toString();
-    auto loaded = SimulatedPlan::load(folder_ / "model.plan", "compute_80");
-    ASSERT_TRUE(loaded.isOk()) << loaded.status().toString();
-    plan_ = std::move(*loaded);
-    auto arrays = golden::readNpz(model.parent_path() / "ort_ref.npz");
+    auto arrays = golden::readNpz(tinyModel(GetParam().folder).parent_path() / "ort_ref.npz");
     ASSERT_TRUE(arrays.isOk()) << arrays.status().toString();
     for (int64_t id : arrays->at("ids").toInts())
       ids_.push_back(static_cast<int32_t>(id));
     reference_ = arrays->at("logits");
   }
-
+  void compile(const std::string &target) {
+    auto report = compileFor({target}, tinyModel(GetParam().folder), folder_ / "model.plan",
+                             GetParam().weights);
+    ASSERT_TRUE(report.isOk()) << report.status().toString();
+  }
   static std::vector<int32_t> pages(size_t n, int32_t first) {
     std::vector<int32_t> list((n + 15) / 16);
     for (size_t i = 0; i < list.size(); ++i)
       list[i] = first + static_cast<int32_t>(i);
     return list;
   }
-  std::vector<float> run(const std::vector<StepRunner::Sequence> &sequences) {
-    auto logits = plan_->run(sequences);
+  template <typename Runner>
+  static std::vector<float> run(Runner &runner,
+                                const std::vector<StepRunner::Sequence> &sequences) {
+    auto logits = runner.run(sequences);
     EXPECT_TRUE(logits.isOk()) << logits.status().toString();
     return logits.isOk() ? std::move(*logits) : std::vector<float>();
   }
-
-  /// In chunks, beside neighbours, with other kernels, in other orders of asynchronous operations.
-  void expectSameBits(const std::vector<float> &expected);
+  /// The prompt cut into steps of `length` tokens.
+  template <typename Runner> std::vector<float> runInSteps(Runner &runner, size_t length) {
+    std::vector<float> logits;
+    for (size_t start = 0; start < ids_.size(); start += length) {
+      const size_t end = std::min(start + length, ids_.size());
+      const std::vector<float> part =
+          run(runner,
+              {{{ids_.begin() + static_cast<long>(start), ids_.begin() + static_cast<long>(end)},
+                static_cast<int32_t>(start),
+                pages(ids_.size(), 20)}});
+      logits.insert(logits.end(), part.begin(), part.end());
+    }
+    return logits;
+  }
+  template <typename Runner> std::vector<float> runBesideNeighbours(Runner &runner) {
+    const std::vector<int32_t> other(ids_.rbegin(), ids_.rbegin() + 11), third(5, 17);
+    const std::vector<float> all =
+        run(runner, {{other, 0, {40}}, {ids_, 0, pages(ids_.size(), 42)}, {third, 0, {41}}});
+    const size_t vocabulary = all.size() / (ids_.size() + 16);
+    const auto begin = all.begin() + static_cast<long>(11 * vocabulary);
+    return {begin, begin + static_cast<long>(ids_.size() * vocabulary)};
+  }
+  void expectModels(const std::vector<float> &logits) {
+    ASSERT_EQ(static_cast<int64_t>(logits.size()), reference_.elementCount());
+    double worst = 0;
+    for (size_t i = 0; i < logits.size(); ++i)
+      worst = std::max(worst, std::abs(logits[i] - reference_.get(static_cast<int64_t>(i))));
+    RecordProperty("worst_difference", std::to_string(worst));
+    EXPECT_LE(worst, GetParam().tolerance);
+  }
 
   TemporaryFolder folder_;
-  std::unique_ptr<SimulatedPlan> plan_;
   std::vector<int32_t> ids_;
   ops::Tensor reference_;
 };
 
-TEST_P(SimulatedCuda, LogitsAreTheModelsAndNothingElseChangesABit) {
-  const std::vector<float> logits = run({{ids_, 0, pages(ids_.size(), 7)}});
-  ASSERT_EQ(static_cast<int64_t>(logits.size()), reference_.elementCount());
-  double worst = 0;
-  for (size_t i = 0; i < logits.size(); ++i)
-    worst = std::max(worst, std::abs(logits[i] - reference_.get(static_cast<int64_t>(i))));
-  RecordProperty("worst_difference", std::to_string(worst));
-  std::printf("largest difference of a logit %g, %llu warp instructions\n", worst,
-              static_cast<unsigned long long>(plan_->warpInstructions()));
-  EXPECT_LE(worst, GetParam().tolerance);
-  expectSameBits(logits);
-}
-
-void SimulatedCuda::expectSameBits(const std::vector<float> &expected) {
-  const size_t vocabulary = expected.size() / ids_.size();
+TEST_P(CudaLogits, AreTheModelsWhateverTheKernelsStepsAndOrders) {
+  ASSERT_NO_FATAL_FAILURE(compile("compute_80"));
+  auto plan = SimulatedPlan::load(folder_ / "model.plan", "compute_80");
+  ASSERT_TRUE(plan.isOk()) << plan.status().toString();
+  SimulatedPlan &runner = **plan;
+  const std::vector<float> expected = run(runner, {{ids_, 0, pages(ids_.size(), 7)}});
+  expectModels(expected);
   for (size_t rank = 0; rank < 3; ++rank) {
-    plan_->useAlternative(rank);
-    plan_->useOrder(ptxsim::AsyncOrder::kRandom, rank + 1);
-    std::vector<float> logits;
-    for (size_t start = 0; start < ids_.size();) { // rank + 1 tokens a step
-      const size_t n = std::min(start + 1 + rank, ids_.size() - start);
-      const std::vector<int32_t> chunk(ids_.begin() + static_cast<long>(start),
-                                       ids_.begin() + static_cast<long>(start + n));
-      const std::vector<float> part =
-          run({{chunk, static_cast<int32_t>(start), pages(ids_.size(), 20)}});
-      logits.insert(logits.end(), part.begin(), part.end());
-      start += n;
-    }
-    EXPECT_TRUE(logits == expected) << "in chunks, rank " << rank;
-    const std::vector<int32_t> other(ids_.rbegin(), ids_.rbegin() + 11), third(5, 17);
-    const std::vector<float> together =
-        run({{other, 0, {40}}, {ids_, 0, pages(ids_.size(), 42)}, {third, 0, {41}}});
-    ASSERT_EQ(together.size(), (ids_.size() + 16) * vocabulary);
-    EXPECT_TRUE(std::equal(expected.begin(), expected.end(),
-                           together.begin() + static_cast<long>(11 * vocabulary)))
-        << "beside neighbours, rank " << rank;
+    runner.useAlternative(rank);
+    runner.useOrder(ptxsim::AsyncOrder::kRandom, rank + 1);
+    EXPECT_TRUE(runInSteps(runner, rank + 1) == expected) << "in steps, rank " << rank;
+    EXPECT_TRUE(runBesideNeighbours(runner) == expected) << "beside neighbours, rank " << rank;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Exporters, SimulatedCuda, testing::ValuesIn(kModels),
-                         [](const auto &info) {
-                           std::string name = info.param.folder;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+/// What runs on a device of that compute capability.
+std::string targetFor(uint32_t capability) {
+  std::string best = "compute_80";
+  for (const kernels::CudaArchitecture &architecture : kernels::kCudaArchitectures)
+    if (plan::parseCudaArchitecture(architecture.name)->runsOn(capability) && !architecture.isPtx)
+      best = architecture.name; // they stand in ascending order
+  return best;
+}
+
+/// The runtime on whatever CUDA driver PLATEN_CUDA_DRIVER names, or the machine's own.
+TEST_P(CudaLogits, OfTheRuntimeOnACudaDriver) {
+  auto device = device::CudaDevice::open();
+  if (!device.isOk())
+    GTEST_SKIP() << device.status().toString();
+  const std::string target = targetFor((*device)->report().capability);
+  ASSERT_NO_FATAL_FAILURE(compile(target));
+  auto loaded = StepRunner::load(folder_ / "model.plan", std::move(*device));
+  ASSERT_TRUE(loaded.isOk()) << loaded.status().toString();
+  StepRunner &runner = **loaded;
+  const std::vector<float> expected = run(runner, {{ids_, 0, pages(ids_.size(), 7)}});
+  expectModels(expected);
+  EXPECT_TRUE(runInSteps(runner, 5) == expected);
+  EXPECT_TRUE(runBesideNeighbours(runner) == expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Exporters, CudaLogits, testing::ValuesIn(kModels), [](const auto &info) {
+  std::string name = info.param.folder;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 } // namespace
 } // namespace platen::end_to_end

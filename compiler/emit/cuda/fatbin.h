@@ -26,8 +26,7 @@ private:
   std::shared_ptr<const Functions> functions_;
 };
 
-/// Where nvFatbin may be: `preferred` alone if not empty, else PLATEN_NVFATBIN, Python packages,
-/// the toolkit, the loader's path.
+/// Where nvFatbin may be: see cudaLibraryCandidates() with the variable PLATEN_NVFATBIN.
 std::vector<std::string> fatbinCandidates(const std::string &preferred = {});
 
 } // namespace platen::compiler

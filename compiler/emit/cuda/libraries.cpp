@@ -57,9 +57,9 @@ std::vector<std::string> cudaLibraryCandidates(std::string_view file, const char
                                                const std::string &preferred) {
   if (!preferred.empty())
     return {preferred};
-  std::vector<std::string> all;
   if (const char *path = variableOr(variable, nullptr))
-    all.emplace_back(path);
+    return {path};
+  std::vector<std::string> all;
   for (std::string &path : cudaToolkitFiles("lib", file))
     all.push_back(std::move(path));
   all.emplace_back(file);

@@ -36,8 +36,7 @@ private:
   std::shared_ptr<const Functions> functions_;
 };
 
-/// Where an NVRTC may be: `preferred` alone if not empty, else PLATEN_NVRTC, Python packages, the
-/// toolkit, the loader's path.
+/// Where an NVRTC may be: see cudaLibraryCandidates() with the variable PLATEN_NVRTC.
 std::vector<std::string> nvrtcCandidates(const std::string &preferred = {});
 
 } // namespace platen::compiler

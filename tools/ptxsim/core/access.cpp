@@ -12,8 +12,9 @@ namespace {
 
 std::string bytesText(uint32_t bytes) { return std::to_string(bytes) + " bytes"; }
 const char *verb(int access) {
-  return (access & kWrite) && (access & kRead) ? "atomic of " : access & kWrite ? "write of "
-                                                                                : "read of ";
+  return (access & kWrite) && (access & kRead) ? "atomic of "
+         : access & kWrite                     ? "write of "
+                                               : "read of ";
 }
 
 void align(uint64_t address, uint32_t alignment, uint32_t lane, int access) {
@@ -114,11 +115,26 @@ const Allocation &allocationOf(Warp &warp, uint64_t address, uint32_t bytes, int
   if (a->owner != kHostOwner && a->owner != launch.device &&
       !(launch.mayAccess && launch.mayAccess(a->owner)))
     stop(ViolationKind::kOutOfBounds,
-         hexOf(address) + " belongs to device " + std::to_string(a->owner) +
-             ", to which device " + std::to_string(launch.device) + " has no peer access",
+         hexOf(address) + " belongs to device " + std::to_string(a->owner) + ", to which device " +
+             std::to_string(launch.device) + " has no peer access",
          lane, address);
   warp.lastAllocation = a;
   return *a;
+}
+
+/// The allocation that this instruction may access at `address`; null where the slow way must say
+/// what is wrong.
+const Allocation *recentAllocation(Warp &warp, const Op &op, uint64_t address) {
+  Cluster &cluster = *warp.block->cluster;
+  const Allocation *&recent = cluster.recent[op.instruction % std::size(cluster.recent)];
+  if (recent && address >= recent->begin && address < recent->end) [[likely]]
+    return recent;
+  const Allocation *a = findAllocation(warp, address, 1);
+  const Launch &launch = *cluster.state->launch;
+  if (!a || (a->owner != kHostOwner && a->owner != launch.device &&
+             !(launch.mayAccess && launch.mayAccess(a->owner))))
+    return nullptr;
+  return recent = a;
 }
 
 /// One range of global memory: bounds are checked already.
@@ -127,7 +143,7 @@ void checkGlobal(const Allocation &a, uint64_t address, uint32_t bytes, int acce
   if (!a.initialised)
     return;
   uint8_t *shadow = a.initialised + (address - a.begin);
-  if ((access & kRead) && check && std::memchr(shadow, 0, bytes))
+  if ((access & kRead) && check && !allInitialised(shadow, bytes))
     uninitialised("global", address, bytes, shadow, lane, "");
   if (access & kWrite)
     std::memset(shadow, 1, bytes);
@@ -326,9 +342,9 @@ uint8_t *resolveBlock(Warp &warp, const Op &op, const uint64_t (&address)[32], u
   }
   if (space != ptx::Space::kGlobal && space != ptx::Space::kConst)
     return nullptr;
-  const Allocation *a = warp.lastAllocation;
-  if (!a || first < a->begin || first >= a->end || all > a->end - first)
-    return nullptr; // resolve() looks for the allocation and remembers it
+  const Allocation *a = recentAllocation(warp, op, first);
+  if (!a || all > a->end - first)
+    return nullptr;
   if (a->initialised) {
     uint8_t *shadow = a->initialised + (first - a->begin);
     if (access & kWrite)
@@ -341,8 +357,102 @@ uint8_t *resolveBlock(Warp &warp, const Op &op, const uint64_t (&address)[32], u
   return reinterpret_cast<uint8_t *>(first);
 }
 
+namespace {
+
+struct Extent {
+  uint64_t low = ~uint64_t{0}, high = 0, bits = 0;
+};
+Extent extentOf(uint32_t mask, const uint64_t (&address)[32]) {
+  Extent e;
+  for (uint32_t l = 0; l < 32; ++l) {
+    uint64_t in = 0 - uint64_t{mask >> l & 1}, a = address[l];
+    e.low = std::min(e.low, a | ~in);
+    e.high = std::max(e.high, a & in);
+    e.bits |= a & in;
+  }
+  return e;
+}
+
+/// All lanes in one allocation of global memory: bounds are checked once.
+bool resolveGlobalLanes(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32],
+                        uint32_t bytes, int access, const Extent &e, uint8_t *(&host)[32]) {
+  const Allocation *a = recentAllocation(warp, op, e.low);
+  if (!a || e.high >= a->end || bytes > a->end - e.high)
+    return false;
+  if (uint8_t *shadow = a->initialised) {
+    shadow -= a->begin;
+    bool ok = true;
+    if ((access & kRead) && checksInitialised(warp))
+      for (uint32_t m = mask; m; m &= m - 1)
+        ok &= allInitialised(shadow + address[std::countr_zero(m)], bytes);
+    if (!ok)
+      return false;
+    if (access & kWrite)
+      for (uint32_t m = mask; m; m &= m - 1)
+        setInitialised(shadow + address[std::countr_zero(m)], bytes);
+  }
+  for (uint32_t l = 0; l < 32; ++l)
+    host[l] = reinterpret_cast<uint8_t *>(address[l]);
+  if (warp.block->cluster->state->options->counters)
+    countGlobal(warp, mask, address, bytes, access);
+  return true;
+}
+
+/// All lanes in the own block's shared memory.
+bool resolveSharedLanes(Warp &warp, uint32_t mask, const uint64_t (&address)[32], uint32_t bytes,
+                        int access, const Extent &e, uint8_t *(&host)[32]) {
+  Block &block = *warp.block;
+  uint64_t window = e.low & kWindowMask, high = e.high - window;
+  if (high >= block.shared.size() || bytes > block.shared.size() - high)
+    return false;
+  uint8_t *shadow = block.sharedInitialised.data();
+  uint32_t offset[32];
+  for (uint32_t l = 0; l < 32; ++l)
+    offset[l] = static_cast<uint32_t>(address[l]);
+  const LaunchState &state = *block.cluster->state;
+  bool ok = true;
+  if ((access & kRead) && state.options->checkInitialised)
+    for (uint32_t m = mask; m; m &= m - 1)
+      ok &= allInitialised(shadow + offset[std::countr_zero(m)], bytes);
+  if (!ok)
+    return false;
+  if (access & kWrite)
+    for (uint32_t m = mask; m; m &= m - 1)
+      setInitialised(shadow + offset[std::countr_zero(m)], bytes);
+  if (!block.cells.empty()) {
+    RaceCheck check(block, access, accessorOf(warp), 0);
+    for (uint32_t m = mask; m; m &= m - 1) {
+      auto l = static_cast<uint32_t>(std::countr_zero(m));
+      check.setLane(l);
+      check.touch(offset[l], bytes, state.code->sharedGranularity);
+    }
+  }
+  for (uint32_t m = mask; m; m &= m - 1) {
+    auto l = static_cast<uint32_t>(std::countr_zero(m));
+    host[l] = block.shared.data() + offset[l];
+  }
+  if (state.options->counters)
+    countShared(warp, mask, address, bytes, access);
+  return true;
+}
+
+} // namespace
+
 void resolve(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32], uint32_t bytes,
              int access, uint8_t *(&host)[32]) {
+  Extent e = extentOf(mask, address);
+  bool together = !op.generic || (e.low & kWindowMask) == (e.high & kWindowMask);
+  if (together && e.bits % bytes == 0 && !(access & kUnchecked)) {
+    uint64_t first = e.low;
+    ptx::Space space = spaceOf(op, first);
+    if (space == ptx::Space::kShared) {
+      if (resolveSharedLanes(warp, mask, address, bytes, access, e, host))
+        return;
+    } else if (space == ptx::Space::kGlobal || space == ptx::Space::kConst) {
+      if (resolveGlobalLanes(warp, op, mask, address, bytes, access, e, host))
+        return;
+    }
+  }
   uint64_t plain[32];
   uint32_t globals = 0, shareds = 0;
   for (uint32_t l = 0; l < 32; ++l) {

@@ -3,7 +3,56 @@
 
 #include "tools/ptxsim/core/machine.h"
 
+#include <cstring>
+
 namespace platen::ptxsim {
+
+/// Whether `bytes` bytes of a shadow (one byte each, 0 or 1) are all 1; the usual sizes as words.
+inline bool allInitialised(const uint8_t *shadow, uint32_t bytes) {
+  uint64_t low = 0, high = 0;
+  switch (bytes) {
+  case 1:
+    return *shadow != 0;
+  case 2:
+    std::memcpy(&low, shadow, 2);
+    return low == 0x0101;
+  case 4:
+    std::memcpy(&low, shadow, 4);
+    return low == 0x01010101;
+  case 8:
+    std::memcpy(&low, shadow, 8);
+    return low == 0x0101010101010101;
+  case 16:
+    std::memcpy(&low, shadow, 8);
+    std::memcpy(&high, shadow + 8, 8);
+    return (low & high) == 0x0101010101010101;
+  default:
+    return !std::memchr(shadow, 0, bytes);
+  }
+}
+inline void setInitialised(uint8_t *shadow, uint32_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  switch (bytes) {
+  case 1:
+    *shadow = 1;
+    return;
+  case 2:
+    std::memcpy(shadow, &kOnes, 2);
+    return;
+  case 4:
+    std::memcpy(shadow, &kOnes, 4);
+    return;
+  case 8:
+    std::memcpy(shadow, &kOnes, 8);
+    return;
+  case 16:
+    std::memcpy(shadow, &kOnes, 8);
+    std::memcpy(shadow + 8, &kOnes, 8);
+    return;
+  default:
+    std::memset(shadow, 1, bytes);
+  }
+}
 
 /// For all 32 lanes at base + lane * bytes in one space: the host address of the first, after every
 /// check of resolve(). Null: the lanes are not laid out so, or something is wrong; resolve() says.

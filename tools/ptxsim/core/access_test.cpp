@@ -102,8 +102,9 @@ TEST(Access, SharedMemoryHasBoundsToo) {
 }
 
 TEST(Access, SharedMemoryBeginsUninitialised) {
-  expectContains(Bench(".shared .align 4 .b32 tile[32];\nld.shared.u32 %r1, [tile+8];\n").violation(),
-                 "uninitialised-read");
+  expectContains(
+      Bench(".shared .align 4 .b32 tile[32];\nld.shared.u32 %r1, [tile+8];\n").violation(),
+      "uninitialised-read");
 }
 
 TEST(Access, DynamicSharedMemoryFollowsTheStatic) {
@@ -141,12 +142,13 @@ TEST(Access, GenericAddressesFindTheirSpace) {
 }
 
 TEST(Access, ConstantsAndGlobalsOfTheModule) {
-  Bench b("ld.const.u32 %r1, [table+4];\nmov.u64 %rd20, counter;\natom.global.add.u32 %r2, [%rd20], "
-          "%r1;\nld.global.u64 %rd21, [pointer];\nld.global.u32 %r3, [%rd21];\n"
-          "st.global.u32 [%rd1], %r3;\n",
-          "",
-          ".const .align 4 .u32 table[2] = {7, 8};\n.global .align 4 .u32 counter = 5;\n"
-          ".global .align 8 .u64 pointer = counter;\n");
+  Bench b(
+      "ld.const.u32 %r1, [table+4];\nmov.u64 %rd20, counter;\natom.global.add.u32 %r2, [%rd20], "
+      "%r1;\nld.global.u64 %rd21, [pointer];\nld.global.u32 %r3, [%rd21];\n"
+      "st.global.u32 [%rd1], %r3;\n",
+      "",
+      ".const .align 4 .u32 table[2] = {7, 8};\n.global .align 4 .u32 counter = 5;\n"
+      ".global .align 8 .u64 pointer = counter;\n");
   b.launch.block = {4, 1, 1};
   b.buffer<uint32_t>(1, 1);
   ASSERT_EQ(b.violation(), "");
@@ -213,10 +215,13 @@ TEST(Atomics, EveryLaneCounts) {
   EXPECT_EQ(atomic<float>("red.global.add.f32 [%rd0], %f0;", 0.5f), 496.5f);
   EXPECT_EQ(atomic<uint16_t>("mov.b16 %h1, 0x3C00;\nred.global.add.noftz.f16 [%rd0], %h1;", 0),
             0x5000u); // 32
-  EXPECT_EQ(atomic<uint32_t>("mov.b32 %r5, 0x3F803F80;\nred.global.add.noftz.bf16x2 [%rd0], %r5;", 0),
-            0x42004200u);
+  EXPECT_EQ(
+      atomic<uint32_t>("mov.b32 %r5, 0x3F803F80;\nred.global.add.noftz.bf16x2 [%rd0], %r5;", 0),
+      0x42004200u);
   EXPECT_EQ(atomic<uint16_t>("mov.b16 %h1, 0;\nmov.b16 %h2, 9;\natom.global.cas.b16 %h3, [%rd0], "
-                             "%h1, %h2;", 0), 9u);
+                             "%h1, %h2;",
+                             0),
+            9u);
 }
 
 TEST(Atomics, VectorsAndResults) {

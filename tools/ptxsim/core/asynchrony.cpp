@@ -1,5 +1,6 @@
 #include "tools/ptxsim/core/asynchrony.h"
 
+#include "tools/ptxsim/core/access.h"
 #include "tools/ptxsim/core/races.h"
 
 #include <algorithm>
@@ -116,8 +117,7 @@ void issue(Warp &warp, const Op &op, Pending given) {
   pending->op = &op;
   pending->group = warp.committed[static_cast<int>(pending->track)][pending->lane];
   pending->agent = agentFor(warp, *pending);
-  pending->time =
-      pending->ordered ? ++cluster.time[pending->agent] : cluster.time[pending->agent];
+  pending->time = pending->ordered ? ++cluster.time[pending->agent] : cluster.time[pending->agent];
   pending->order = ++cluster.issued;
   ++cluster.progress;
   Accessor who{&warp.clock, pending->agent, pending->time, !pending->genericProxy};
@@ -200,8 +200,8 @@ bool advance(Cluster &cluster, bool force) {
           bool waitedFor = p.track == Track::kMbarrier || p.track == Track::kTensor;
           return std::pair(!waitedFor, p.order);
         };
-        bool better = force ? !chosen || key(*pending) < key(*chosen)
-                            : cluster.random() % ++seen == 0;
+        bool better =
+            force ? !chosen || key(*pending) < key(*chosen) : cluster.random() % ++seen == 0;
         if (better) {
           chosen = pending;
           warp = &candidate;
@@ -246,14 +246,18 @@ void finishBlock(Block &block) {
 
 void issueCopy(Warp &warp, Copy copy) {
   Block &block = *warp.block;
-  Accessor who = accessorOf(warp);
-  for (uint32_t l = 0; l < 32; ++l) {
-    if (!(copy.lanes & 1u << l))
-      continue;
-    touchShared(block, copy.target[l], copy.bytes, kWrite, who, l);
+  RaceCheck check(block, kWrite, accessorOf(warp), 0);
+  uint32_t granularity = block.cluster->state->code->sharedGranularity;
+  const uint32_t *committed = warp.committed[static_cast<int>(Track::kCopy)];
+  for (uint32_t m = copy.lanes; m; m &= m - 1) {
+    auto l = static_cast<uint32_t>(std::countr_zero(m));
+    if (!block.cells.empty()) {
+      check.setLane(l);
+      check.touch(copy.target[l], copy.bytes, granularity);
+    }
     std::memset(block.shared.data() + copy.target[l], kPoison, copy.bytes);
     std::memset(block.sharedInitialised.data() + copy.target[l], 0, copy.bytes);
-    copy.group[l] = warp.committed[static_cast<int>(Track::kCopy)][l];
+    copy.group[l] = committed[l];
   }
   AsyncOrder order = optionsOf(warp).asyncOrder;
   bool now = order == AsyncOrder::kEarliest ||
@@ -267,30 +271,59 @@ void issueCopy(Warp &warp, Copy copy) {
   warp.copies = std::move(rest);
 }
 
-void performCopies(Warp &warp, uint32_t mask, uint32_t keep, bool all) {
+namespace {
+
+void performCopy(Warp &warp, Copy &copy, uint32_t lanes, RaceCheck &check) {
   Block &block = *warp.block;
-  Accessor who = accessorOf(warp);
-  const uint32_t *committed = warp.committed[static_cast<int>(Track::kCopy)];
-  for (Copy &copy : warp.copies)
-    for (uint32_t l = 0; l < 32; ++l) {
-      if (!(copy.lanes & mask & 1u << l) || (!all && copy.group[l] + keep >= committed[l]))
-        continue;
-      try {
-        uint8_t *target = block.shared.data() + copy.target[l];
-        if (uint32_t bytes = copy.sourceBytes[l])
-          std::memcpy(target, resolveGlobal(warp, copy.source[l], bytes, kRead, l, 1), bytes);
-        std::memset(target + copy.sourceBytes[l], 0, copy.bytes - copy.sourceBytes[l]);
-        touchShared(block, copy.target[l], copy.bytes, kWrite, who, l);
-      } catch (Stop &caught) {
-        caught.violation.line = copy.op->line;
-        caught.violation.instruction =
-            std::string(block.cluster->state->code->texts[copy.op->instruction]);
-        throw;
-      }
-      std::memset(block.sharedInitialised.data() + copy.target[l], 1, copy.bytes);
-      copy.lanes &= ~(1u << l);
+  uint32_t granularity = block.cluster->state->code->sharedGranularity;
+  for (uint32_t m = lanes; m; m &= m - 1) {
+    auto l = static_cast<uint32_t>(std::countr_zero(m));
+    uint8_t *target = block.shared.data() + copy.target[l];
+    uint32_t bytes = copy.sourceBytes[l];
+    if (bytes != 0)
+      std::memcpy(target, resolveGlobal(warp, copy.source[l], bytes, kRead, l, 1), bytes);
+    if (bytes != copy.bytes)
+      std::memset(target + bytes, 0, copy.bytes - bytes);
+    if (!block.cells.empty()) {
+      check.setLane(l);
+      check.touch(copy.target[l], copy.bytes, granularity);
     }
+    setInitialised(block.sharedInitialised.data() + copy.target[l], copy.bytes);
+  }
+  copy.lanes &= ~lanes;
+}
+
+} // namespace
+
+void performCopies(Warp &warp, uint32_t mask, uint32_t keep, bool all) {
+  if (warp.copies.empty())
+    return;
+  // Copies write as an agent of their own, so that no proxy fence is asked for between cp.async and
+  // what reads through the asynchronous proxy: kernels that run on hardware have none there.
+  uint32_t &agent = warp.trackAgents[static_cast<int>(Track::kCopy)];
+  if (agent == 0)
+    agent = warp.block->cluster->newAgent();
+  uint32_t time = ++warp.block->cluster->time[agent];
+  RaceCheck check(*warp.block, kWrite, {&warp.clock, agent, time, false}, 0);
+  const uint32_t *committed = warp.committed[static_cast<int>(Track::kCopy)];
+  for (Copy &copy : warp.copies) {
+    uint32_t due = copy.lanes & mask;
+    for (uint32_t m = all ? 0 : due; m; m &= m - 1) {
+      auto l = static_cast<uint32_t>(std::countr_zero(m));
+      if (copy.group[l] + keep >= committed[l])
+        due &= ~(1u << l);
+    }
+    try {
+      performCopy(warp, copy, due, check);
+    } catch (Stop &caught) {
+      caught.violation.line = copy.op->line;
+      caught.violation.instruction =
+          std::string(warp.block->cluster->state->code->texts[copy.op->instruction]);
+      throw;
+    }
+  }
   std::erase_if(warp.copies, [](const Copy &copy) { return copy.lanes == 0; });
+  warp.clock.of[agent] = time;
 }
 
 } // namespace platen::ptxsim

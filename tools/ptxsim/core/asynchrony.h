@@ -2,12 +2,13 @@
 //
 // For whoever writes an instruction that completes later (bulk copies, wgmma, tcgen05):
 //   1. Read operands and check descriptors at once.
-//   2. Build a Pending: `ranges` name every byte of shared memory that it reads or writes, `perform`
-//      is the whole effect (it reads its sources when it is called, not before), `track` says how it
-//      is waited for, `ordered` that it happens after earlier ordered ones of the same track and
-//      warp (wgmma, tcgen05). Call issue(). From then on the written ranges are poison, a conflicting
-//      access is a race, and `perform` is called exactly once: at once (kEarliest), at the wait that
-//      forces it or when nothing else can go on (kLatest), or in between (kRandom).
+//   2. Build a Pending: `ranges` name every byte of shared memory that it reads or writes,
+//   `perform`
+//      is the whole effect (it reads its sources when it is called, not before), `track` says how
+//      it is waited for, `ordered` that it happens after earlier ordered ones of the same track and
+//      warp (wgmma, tcgen05). Call issue(). From then on the written ranges are poison, a
+//      conflicting access is a race, and `perform` is called exactly once: at once (kEarliest), at
+//      the wait that forces it or when nothing else can go on (kLatest), or in between (kRandom).
 //   3. commit_group: commitGroup(); wait_group N: waitGroups(), which performs what is left and
 //      tells the warp's clock of it.
 //   4. Completion on an mbarrier: set `mbarrierBlock` and `mbarrier` (the operation then belongs to
@@ -60,8 +61,9 @@ void drain(Warp &warp, Track track);
 /// The clock that a completed operation publishes: its own accesses (and, of an ordered one, those
 /// of the operations before it).
 Clock pendingClock(const Pending &pending);
-/// Arrivals and bytes of transactions at an mbarrier; `clock` is published when the phase completes.
-/// They stop with a violation where `offset` holds no mbarrier or a count leaves its range.
+/// Arrivals and bytes of transactions at an mbarrier; `clock` is published when the phase
+/// completes. They stop with a violation where `offset` holds no mbarrier or a count leaves its
+/// range.
 void arriveOn(Block &block, uint32_t offset, uint32_t count, const Clock &clock);
 void completeTx(Block &block, uint32_t offset, uint32_t bytes, const Clock &clock);
 void expectTx(Block &block, uint32_t offset, uint32_t bytes);

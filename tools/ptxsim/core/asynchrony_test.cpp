@@ -23,7 +23,8 @@ std::string twoStages(const std::string &wait) {
   return ".shared .align 16 .b8 tile[1024];\nmov.u32 %r2, tile;\nshl.b32 %r3, %r0, 4;\n"
          "add.u32 %r2, %r2, %r3;\ncvt.u64.u32 %rd10, %r3;\nadd.s64 %rd11, %rd0, %rd10;\n"
          "cp.async.cg.shared.global [%r2], [%rd11], 16;\ncp.async.commit_group;\n"
-         "cp.async.cg.shared.global.L2::128B [%r2+512], [%rd11+512], 16;\ncp.async.commit_group;\n" +
+         "cp.async.cg.shared.global.L2::128B [%r2+512], [%rd11+512], "
+         "16;\ncp.async.commit_group;\n" +
          wait +
          "\nld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%r2];\nadd.s64 %rd12, %rd1, %rd10;\n"
          "st.global.v4.u32 [%rd12], {%r4, %r5, %r6, %r7};\n";
@@ -110,8 +111,7 @@ TEST(CopyAsync, RefillingAStageNeedsABarrier) {
            "cvt.u64.u32 %rd10, %r3;\nadd.s64 %rd11, %rd0, %rd10;\n"
            "@%p1 cp.async.cg.shared.global [%r2], [%rd11], 16;\ncp.async.wait_all;\nbar.sync 0;\n"
            "@!%p1 ld.shared.u32 %r4, [%r2];\n" +
-           barrier +
-           "\n@%p1 cp.async.cg.shared.global [%r2], [%rd11], 16;\ncp.async.wait_all;\n";
+           barrier + "\n@%p1 cp.async.cg.shared.global [%r2], [%rd11], 16;\ncp.async.wait_all;\n";
   };
   for (AsyncOrder order : kOrders) {
     Bench good(text("bar.sync 0;"));
@@ -148,9 +148,10 @@ TEST(Mbarrier, ArrivalsPublishWrites) {
            ".shared .align 4 .b32 tile[64];\nmov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\n"
            "add.u32 %r4, %r2, %r3;\nst.shared.u32 [%r4], %r0;\n"
            "mbarrier.arrive.shared::cta.b64 %rd9, [bar];\n" +
-           waitFor() + "xor.b32 %r3, %r3, 128;\nadd.u32 %r4, %r2, %r3;\nld.shared.u32 %r1, [%r4];\n"
-                       "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd0, %rd10;\n"
-                       "st.global.u32 [%rd10], %r1;\n";
+           waitFor() +
+           "xor.b32 %r3, %r3, 128;\nadd.u32 %r4, %r2, %r3;\nld.shared.u32 %r1, [%r4];\n"
+           "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd0, %rd10;\n"
+           "st.global.u32 [%rd10], %r1;\n";
   };
   Bench good(text("64"));
   good.launch.block = {64, 1, 1};
@@ -180,10 +181,11 @@ TEST(Mbarrier, WaitingForTheWrongPhaseIsARace) {
 }
 
 TEST(Mbarrier, StatesTellPhases) {
-  Bench b(withBarrier("32") +
-          "mbarrier.arrive.shared::cta.b64 %rd9, [bar];\nmbarrier.pending_count.b64 %r1, %rd9;\n"
-          "mbarrier.test_wait.shared::cta.b64 %p1, [bar], %rd9;\n@!%p1 trap;\n"
-          "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd0, %rd10;\nst.global.u32 [%rd10], %r1;\n");
+  Bench b(
+      withBarrier("32") +
+      "mbarrier.arrive.shared::cta.b64 %rd9, [bar];\nmbarrier.pending_count.b64 %r1, %rd9;\n"
+      "mbarrier.test_wait.shared::cta.b64 %p1, [bar], %rd9;\n@!%p1 trap;\n"
+      "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd0, %rd10;\nst.global.u32 [%rd10], %r1;\n");
   b.buffer<uint32_t>(0, 32);
   ASSERT_EQ(b.violation(), "");
   EXPECT_EQ(b.read<uint32_t>(0, 32)[3], 29u);
@@ -201,8 +203,9 @@ TEST(Mbarrier, CopiesArrive) {
             "add.u32 %r2, %r2, %r3;\ncvt.u64.u32 %rd10, %r3;\nadd.s64 %rd11, %rd0, %rd10;\n"
             "cp.async.cg.shared.global [%r2], [%rd11], 16;\n"
             "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [bar];\n" +
-            waitFor() + "ld.shared.u32 %r1, [%r2];\nmul.wide.u32 %rd10, %r0, 4;\n"
-                        "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n");
+            waitFor() +
+            "ld.shared.u32 %r1, [%r2];\nmul.wide.u32 %rd10, %r0, 4;\n"
+            "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n");
     b.options.asyncOrder = order;
     b.buffer<uint32_t>(0, 128, counting(128));
     b.buffer<uint32_t>(1, 32);
@@ -218,10 +221,12 @@ std::string bulkLoad(const std::string &expected, const std::string &wait) {
          ".shared .align 128 .b8 tile[512];\n"
          "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], " +
          expected +
-         ";\n@%p8 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], [%rd0], "
+         ";\n@%p8 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], "
+         "[%rd0], "
          "512, [bar];\n" +
          wait +
-         "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\nld.shared.u32 %r1, [%r2];\n"
+         "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\nld.shared.u32 %r1, "
+         "[%r2];\n"
          "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n";
 }
 
@@ -344,7 +349,8 @@ std::string tileLoad(const std::string &x, const std::string &y) {
          "@%p8 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
          "[tile], [%rd21, {" +
          x + ", " + y + "}], [bar];\n" + waitFor() +
-         "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\nld.shared.u32 %r1, [%r2];\n"
+         "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\nld.shared.u32 %r1, "
+         "[%r2];\n"
          "mul.wide.u32 %rd10, %r0, 4;\nadd.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n";
 }
 
@@ -436,20 +442,21 @@ TEST(Tensor, BytesThatAreNoMapAreReported) {
 
 TEST(Tensor, Multicast) {
   for (AsyncOrder order : kOrders) {
-    Bench b(".shared .align 8 .b64 bar;\n.shared .align 1024 .b8 tile[1024];\n"
-            "setp.eq.u32 %p8, %r0, 0;\nmov.u32 %r9, %cluster_ctarank;\nsetp.eq.and.u32 %p7, %r9, 0, "
-            "%p8;\n@%p8 mbarrier.init.shared::cta.b64 [bar], 1;\n"
-            "@%p8 fence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive.aligned;\n"
-            "barrier.cluster.wait.aligned;\n"
-            "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], 1024;\n"
-            "mov.b64 %rd20, map;\ncvta.param.u64 %rd21, %rd20;\nmov.b16 %h1, 3;\n"
-            "@%p7 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
-            "multicast::cluster [tile], [%rd21, {0, 2}], [bar], %h1;\n" +
-            waitFor() +
-            "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\n"
-            "ld.shared.u32 %r1, [%r2];\nmad.lo.u32 %r0, %r9, 256, %r0;\nmul.wide.u32 %rd10, %r0, 4;\n"
-            "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n"
-            "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
+    Bench b(
+        ".shared .align 8 .b64 bar;\n.shared .align 1024 .b8 tile[1024];\n"
+        "setp.eq.u32 %p8, %r0, 0;\nmov.u32 %r9, %cluster_ctarank;\nsetp.eq.and.u32 %p7, %r9, 0, "
+        "%p8;\n@%p8 mbarrier.init.shared::cta.b64 [bar], 1;\n"
+        "@%p8 fence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive.aligned;\n"
+        "barrier.cluster.wait.aligned;\n"
+        "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], 1024;\n"
+        "mov.b64 %rd20, map;\ncvta.param.u64 %rd21, %rd20;\nmov.b16 %h1, 3;\n"
+        "@%p7 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes."
+        "multicast::cluster [tile], [%rd21, {0, 2}], [bar], %h1;\n" +
+        waitFor() +
+        "mov.u32 %r2, tile;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\n"
+        "ld.shared.u32 %r1, [%r2];\nmad.lo.u32 %r0, %r9, 256, %r0;\nmul.wide.u32 %rd10, %r0, 4;\n"
+        "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n"
+        "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
     b.options.asyncOrder = order;
     b.launch.block = {256, 1, 1};
     b.launch.grid = b.launch.cluster = {2, 1, 1};
@@ -466,18 +473,19 @@ TEST(Tensor, Multicast) {
 TEST(Tensor, RemoteArrivalsAndStoreAsync) {
   for (AsyncOrder order : kOrders) {
     // Block 1 sends its number to block 0, whose mbarrier counts the bytes.
-    Bench b(withBarrier("1") +
-            ".shared .align 4 .b32 box[32];\nmov.u32 %r9, %cluster_ctarank;\n"
-            "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], 128;\n"
-            "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n"
-            "xor.b32 %r8, %r9, 1;\nmov.u32 %r2, box;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\n"
-            "mapa.shared::cluster.u32 %r5, %r2, %r8;\nmov.u32 %r6, bar;\n"
-            "mapa.shared::cluster.u32 %r6, %r6, %r8;\nmad.lo.u32 %r7, %r9, 100, %r0;\n"
-            "st.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [%r5], %r7, [%r6];\n" +
-            waitFor() +
-            "ld.shared.u32 %r1, [%r2];\nmad.lo.u32 %r0, %r9, 32, %r0;\nmul.wide.u32 %rd10, %r0, 4;\n"
-            "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n"
-            "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
+    Bench b(
+        withBarrier("1") +
+        ".shared .align 4 .b32 box[32];\nmov.u32 %r9, %cluster_ctarank;\n"
+        "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], 128;\n"
+        "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n"
+        "xor.b32 %r8, %r9, 1;\nmov.u32 %r2, box;\nshl.b32 %r3, %r0, 2;\nadd.u32 %r2, %r2, %r3;\n"
+        "mapa.shared::cluster.u32 %r5, %r2, %r8;\nmov.u32 %r6, bar;\n"
+        "mapa.shared::cluster.u32 %r6, %r6, %r8;\nmad.lo.u32 %r7, %r9, 100, %r0;\n"
+        "st.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [%r5], %r7, [%r6];\n" +
+        waitFor() +
+        "ld.shared.u32 %r1, [%r2];\nmad.lo.u32 %r0, %r9, 32, %r0;\nmul.wide.u32 %rd10, %r0, 4;\n"
+        "add.s64 %rd10, %rd1, %rd10;\nst.global.u32 [%rd10], %r1;\n"
+        "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
     b.options.asyncOrder = order;
     b.launch.grid = b.launch.cluster = {2, 1, 1};
     b.buffer<uint32_t>(1, 64);

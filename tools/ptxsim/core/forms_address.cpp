@@ -8,9 +8,9 @@ uint64_t windowOf(const Instruction &i) {
   using L = Lowering;
   return L::has(i, "shared") || L::has(i, "shared::cta") || L::has(i, "shared::cluster")
              ? kSharedWindow
-         : L::has(i, "local")                                ? kLocalWindow
-         : L::has(i, "param") || L::has(i, "param::entry")   ? kParamWindow
-                                                             : 0;
+         : L::has(i, "local")                              ? kLocalWindow
+         : L::has(i, "param") || L::has(i, "param::entry") ? kParamWindow
+                                                           : 0;
 }
 
 template <uint64_t kWindow> struct ToGeneric {
@@ -49,8 +49,8 @@ void runIsSpace(Warp &warp, const Op &op, uint32_t mask) {
 struct Map {
   static constexpr uint64_t kOffset = (1u << kRankShift) - 1;
   template <class T> static T of(T address, uint32_t rank) {
-    return (address & static_cast<T>(kOffset | kWindowMask)) |
-           static_cast<T>(T{rank} + 1) << kRankShift;
+    return (address & static_cast<T>(kOffset | kWindowMask)) | static_cast<T>(T{rank} + 1)
+                                                                   << kRankShift;
   }
 };
 
@@ -70,10 +70,14 @@ bool lowerCvta(Lowering &l, const Instruction &i) {
   if (Lowering::type(i) != Type::kU64)
     return l.refuse("only 64-bit addresses are executed");
   switch (windowOf(i)) {
-  case kSharedWindow: return lower<kSharedWindow>(l, i);
-  case kLocalWindow: return lower<kLocalWindow>(l, i);
-  case kParamWindow: return lower<kParamWindow>(l, i);
-  default: return lower<0>(l, i);
+  case kSharedWindow:
+    return lower<kSharedWindow>(l, i);
+  case kLocalWindow:
+    return lower<kLocalWindow>(l, i);
+  case kParamWindow:
+    return lower<kParamWindow>(l, i);
+  default:
+    return lower<0>(l, i);
   }
 }
 
@@ -87,12 +91,12 @@ bool lowerIsSpace(Lowering &l, const Instruction &i) {
     return false;
   Op &op = l.emit(&runIsSpace);
   op.r[0] = target, op.r[1] = address.offset;
-  op.variant = L::has(i, "shared") || L::has(i, "shared::cta") ? 1
-               : L::has(i, "shared::cluster")                  ? 2
-               : L::has(i, "local")                            ? 3
+  op.variant = L::has(i, "shared") || L::has(i, "shared::cta")   ? 1
+               : L::has(i, "shared::cluster")                    ? 2
+               : L::has(i, "local")                              ? 3
                : L::has(i, "param") || L::has(i, "param::entry") ? 4
-               : L::has(i, "const")                            ? 5
-                                                               : 0;
+               : L::has(i, "const")                              ? 5
+                                                                 : 0;
   return true;
 }
 

@@ -7,12 +7,24 @@
 namespace platen::ptxsim {
 namespace {
 
-struct And { template <class T> static T of(T a, T b, T) { return a & b; } };
-struct Or { template <class T> static T of(T a, T b, T) { return a | b; } };
-struct Xor { template <class T> static T of(T a, T b, T) { return a ^ b; } };
-struct Exchange { template <class T> static T of(T, T b, T) { return b; } };
-struct Swap { template <class T> static T of(T a, T b, T c) { return a == b ? c : a; } };
-struct Increment { template <class T> static T of(T a, T b, T) { return a >= b ? 0 : a + 1; } };
+struct And {
+  template <class T> static T of(T a, T b, T) { return a & b; }
+};
+struct Or {
+  template <class T> static T of(T a, T b, T) { return a | b; }
+};
+struct Xor {
+  template <class T> static T of(T a, T b, T) { return a ^ b; }
+};
+struct Exchange {
+  template <class T> static T of(T, T b, T) { return b; }
+};
+struct Swap {
+  template <class T> static T of(T a, T b, T c) { return a == b ? c : a; }
+};
+struct Increment {
+  template <class T> static T of(T a, T b, T) { return a >= b ? 0 : a + 1; }
+};
 struct Decrement {
   template <class T> static T of(T a, T b, T) { return a == 0 || a > b ? b : a - 1; }
 };
@@ -65,8 +77,8 @@ template <class T, class F> T update(uint8_t *host, T b, T c, bool flushes) {
     before = take<T>(static_cast<Lane<T>>(old));
     next = static_cast<Bits>(
         give<T>(flushed(F::of(flushed(before, flushes), flushed(b, flushes), c), flushes)));
-  } while (!__atomic_compare_exchange_n(word, &old, next, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST));
+  } while (
+      !__atomic_compare_exchange_n(word, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
   return before;
 }
 
@@ -167,20 +179,34 @@ template <class T> Handler arithmetic(const Instruction &i) {
 
 Handler handlerOf(const Instruction &i, Type type) {
   switch (type) {
-  case Type::kB16: return Lowering::has(i, "cas") ? &runAtomic<uint16_t, Swap> : nullptr;
-  case Type::kB32: return bitwise<uint32_t>(i);
-  case Type::kB64: return bitwise<uint64_t>(i);
-  case Type::kU32: return arithmetic<uint32_t>(i);
-  case Type::kS32: return arithmetic<int32_t>(i);
-  case Type::kU64: return arithmetic<uint64_t>(i);
-  case Type::kS64: return arithmetic<int64_t>(i);
-  case Type::kF32: return arithmetic<float>(i);
-  case Type::kF64: return arithmetic<double>(i);
-  case Type::kF16: return arithmetic<F16>(i);
-  case Type::kBF16: return arithmetic<BF16>(i);
-  case Type::kF16x2: return arithmetic<F16x2>(i);
-  case Type::kBF16x2: return arithmetic<BF16x2>(i);
-  default: return nullptr;
+  case Type::kB16:
+    return Lowering::has(i, "cas") ? &runAtomic<uint16_t, Swap> : nullptr;
+  case Type::kB32:
+    return bitwise<uint32_t>(i);
+  case Type::kB64:
+    return bitwise<uint64_t>(i);
+  case Type::kU32:
+    return arithmetic<uint32_t>(i);
+  case Type::kS32:
+    return arithmetic<int32_t>(i);
+  case Type::kU64:
+    return arithmetic<uint64_t>(i);
+  case Type::kS64:
+    return arithmetic<int64_t>(i);
+  case Type::kF32:
+    return arithmetic<float>(i);
+  case Type::kF64:
+    return arithmetic<double>(i);
+  case Type::kF16:
+    return arithmetic<F16>(i);
+  case Type::kBF16:
+    return arithmetic<BF16>(i);
+  case Type::kF16x2:
+    return arithmetic<F16x2>(i);
+  case Type::kBF16x2:
+    return arithmetic<BF16x2>(i);
+  default:
+    return nullptr;
   }
 }
 
@@ -189,16 +215,25 @@ Handler handlerOf(const Instruction &i, Type type) {
 Reducer reducerOf(const Instruction &i, Type type) {
   switch (type) {
   case Type::kB32:
-  case Type::kU32: return reducerOf<uint32_t>(i);
-  case Type::kS32: return reducerOf<int32_t>(i);
+  case Type::kU32:
+    return reducerOf<uint32_t>(i);
+  case Type::kS32:
+    return reducerOf<int32_t>(i);
   case Type::kB64:
-  case Type::kU64: return reducerOf<uint64_t>(i);
-  case Type::kS64: return reducerOf<int64_t>(i);
-  case Type::kF16: return reducerOf<F16>(i);
-  case Type::kBF16: return reducerOf<BF16>(i);
-  case Type::kF32: return reducerOf<float>(i);
-  case Type::kF64: return reducerOf<double>(i);
-  default: return nullptr;
+  case Type::kU64:
+    return reducerOf<uint64_t>(i);
+  case Type::kS64:
+    return reducerOf<int64_t>(i);
+  case Type::kF16:
+    return reducerOf<F16>(i);
+  case Type::kBF16:
+    return reducerOf<BF16>(i);
+  case Type::kF32:
+    return reducerOf<float>(i);
+  case Type::kF64:
+    return reducerOf<double>(i);
+  default:
+    return nullptr;
   }
 }
 
@@ -207,8 +242,8 @@ bool lowerAtomic(Lowering &l, const Instruction &i) {
   if (L::has(i, "async"))
     return lowerStoreAsync(l, i);
   bool hasResult = i.parts[0] == "atom", isSwap = L::has(i, "cas");
-  if (!knownQualifiers(l, i, {"and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max",
-                              "noftz"}))
+  if (!knownQualifiers(
+          l, i, {"and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max", "noftz"}))
     return false;
   Type type = L::type(i);
   Handler handler = handlerOf(i, type);

@@ -226,8 +226,7 @@ bool lowerBulk(Lowering &l, const Instruction &i) {
     return false;
   Arguments arguments(l);
   if (!arguments.address(i.operands[0]) || !arguments.address(i.operands[1]) ||
-      !arguments.value(i.operands[2], false) ||
-      (!toGlobal && !arguments.address(i.operands[3])) ||
+      !arguments.value(i.operands[2], false) || (!toGlobal && !arguments.address(i.operands[3])) ||
       (multicast && !arguments.value(i.operands[4], false)) ||
       (masked && !arguments.value(i.operands.back(), false)))
     return false;

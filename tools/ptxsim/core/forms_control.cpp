@@ -184,8 +184,8 @@ void runClusterWait(Warp &warp, const Op &op, uint32_t mask) {
     return;
   Cluster &cluster = *warp.block->cluster;
   if (uint32_t missing = mask & ~warp.clusterArrived)
-    stop(ViolationKind::kIllegalInstruction,
-         "barrier.cluster.wait without barrier.cluster.arrive", firstLane(missing));
+    stop(ViolationKind::kIllegalInstruction, "barrier.cluster.wait without barrier.cluster.arrive",
+         firstLane(missing));
   uint32_t done = 0;
   for (uint32_t l = 0; l < 32; ++l)
     if (mask & 1u << l && warp.clusterPhase[l] != cluster.barrierPhase)

@@ -40,9 +40,13 @@ bool appendRegisters(Lowering &lowering, const Operand &operand, size_t count, b
 
 std::span<const Form> matrixForms() {
   static constexpr Form kForms[] = {
-      {"mma", &lowerMma, Pipe::kMma},           {"ldmatrix", &lowerLdmatrix, Pipe::kLsu},
-      {"stmatrix", &lowerStmatrix, Pipe::kLsu}, {"movmatrix", &lowerMovmatrix, Pipe::kAlu},
-      {"wgmma", &lowerWgmma, Pipe::kMma},       {"tcgen05", &lowerTensorCore5, Pipe::kMma},
+      {"mma", &lowerMma, Pipe::kMma},
+      {"ldmatrix", &lowerLdmatrix, Pipe::kLsu},
+      {"stmatrix", &lowerStmatrix, Pipe::kLsu},
+      {"movmatrix", &lowerMovmatrix, Pipe::kAlu},
+      {"wgmma", &lowerWgmma, Pipe::kMma},
+      {"wmma", &lowerWmma, Pipe::kMma},
+      {"tcgen05", &lowerTensorCore5, Pipe::kMma},
   };
   return kForms;
 }

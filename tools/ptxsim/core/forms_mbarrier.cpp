@@ -45,24 +45,24 @@ void runInit(Warp &warp, const Op &op, uint32_t mask) {
 }
 
 void arriveLane(Warp &warp, const Op &op, uint32_t l) {
-    auto kind = static_cast<Kind>(op.variant);
-    static const Clock nothing;
-    Block *block = nullptr;
-    uint32_t offset = 0;
-    mbarrierAt(warp, argument(warp, op, 0).at(warp, l), l, block, offset);
-    auto value = op.count > 1 ? static_cast<uint32_t>(argument(warp, op, 1).at(warp, l)) : 1;
-    uint32_t count = op.variant2 & kExpectsTx ? 1 : value;
-    if (op.variant2 & kHasResult)
-      warp.lanes<uint64_t>(op.r[0])[l] = wordAt(*block, offset);
-    const Clock &clock = op.variant2 & kRelaxedOrder ? nothing : warp.clock;
-    if (kind == Kind::kExpect || (op.variant2 & kExpectsTx))
-      expectTx(*block, offset, value);
-    if (kind == Kind::kComplete)
-      completeTx(*block, offset, value, nothing);
-    if (kind == Kind::kDrop)
-      dropFrom(*block, offset, count);
-    if (kind == Kind::kArrive || kind == Kind::kDrop)
-      arriveOn(*block, offset, count, clock);
+  auto kind = static_cast<Kind>(op.variant);
+  static const Clock nothing;
+  Block *block = nullptr;
+  uint32_t offset = 0;
+  mbarrierAt(warp, argument(warp, op, 0).at(warp, l), l, block, offset);
+  auto value = op.count > 1 ? static_cast<uint32_t>(argument(warp, op, 1).at(warp, l)) : 1;
+  uint32_t count = op.variant2 & kExpectsTx ? 1 : value;
+  if (op.variant2 & kHasResult)
+    warp.lanes<uint64_t>(op.r[0])[l] = wordAt(*block, offset);
+  const Clock &clock = op.variant2 & kRelaxedOrder ? nothing : warp.clock;
+  if (kind == Kind::kExpect || (op.variant2 & kExpectsTx))
+    expectTx(*block, offset, value);
+  if (kind == Kind::kComplete)
+    completeTx(*block, offset, value, nothing);
+  if (kind == Kind::kDrop)
+    dropFrom(*block, offset, count);
+  if (kind == Kind::kArrive || kind == Kind::kDrop)
+    arriveOn(*block, offset, count, clock);
 }
 
 /// Arguments: address, then the count or the bytes; r[0]: the state before.
@@ -86,8 +86,7 @@ void runTest(Warp &warp, const Op &op, uint32_t mask) {
       continue;
     Block *block = nullptr;
     uint32_t offset = 0;
-    MbarrierState &state =
-        mbarrierAt(warp, argument(warp, op, 0).at(warp, l), l, block, offset);
+    MbarrierState &state = mbarrierAt(warp, argument(warp, op, 0).at(warp, l), l, block, offset);
     if (block != warp.block)
       stop(ViolationKind::kIllegalInstruction, "only the own block's mbarriers can be waited for",
            l, offset);

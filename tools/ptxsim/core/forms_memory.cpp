@@ -21,10 +21,10 @@ Strength strengthOf(const Instruction &i) {
 
 bool setSpace(Lowering &l, const Instruction &i, Op &op) {
   constexpr std::pair<std::string_view, Space> kSpaces[] = {
-      {"global", Space::kGlobal},         {"shared", Space::kShared},
-      {"shared::cta", Space::kShared},    {"shared::cluster", Space::kShared},
-      {"const", Space::kConst},           {"local", Space::kLocal},
-      {"param", Space::kParam},           {"param::entry", Space::kParam},
+      {"global", Space::kGlobal},      {"shared", Space::kShared},
+      {"shared::cta", Space::kShared}, {"shared::cluster", Space::kShared},
+      {"const", Space::kConst},        {"local", Space::kLocal},
+      {"param", Space::kParam},        {"param::entry", Space::kParam},
       {"param::func", Space::kLocal},
   };
   op.generic = true;
@@ -38,11 +38,14 @@ bool setSpace(Lowering &l, const Instruction &i, Op &op) {
 
 bool knownQualifiers(Lowering &l, const Instruction &i,
                      std::initializer_list<std::string_view> more) {
-  constexpr std::string_view kKnown[] = {
-      "global", "shared", "shared::cta", "shared::cluster", "const", "local", "param",
-      "param::entry", "param::func", "weak", "volatile", "relaxed", "acquire", "release",
-      "acq_rel", "mmio", "cta", "cluster", "gpu", "sys", "ca", "cg", "cs", "lu", "cv", "wb", "wt",
-      "nc", "v2", "v4", "v8", "unified"};
+  constexpr std::string_view kKnown[] = {"global",      "shared",  "shared::cta", "shared::cluster",
+                                         "const",       "local",   "param",       "param::entry",
+                                         "param::func", "weak",    "volatile",    "relaxed",
+                                         "acquire",     "release", "acq_rel",     "mmio",
+                                         "cta",         "cluster", "gpu",         "sys",
+                                         "ca",          "cg",      "cs",          "lu",
+                                         "cv",          "wb",      "wt",          "nc",
+                                         "v2",          "v4",      "v8",          "unified"};
   for (size_t n = 1; n < i.parts.size(); ++n) {
     std::string_view part = i.parts[n];
     if (part.starts_with("L1::") || part.starts_with("L2::") ||
@@ -68,8 +71,8 @@ void synchronise(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&addre
   bool releases = strength == kRelease || strength == kAcquireRelease;
   warp.budget = std::max<int64_t>(1, warp.budget - kSpinCost);
   for (uint32_t l = 0; l < 32; ++l) {
-    bool isShared = op.generic ? (address[l] & kWindowMask) == kSharedWindow
-                               : op.space == Space::kShared;
+    bool isShared =
+        op.generic ? (address[l] & kWindowMask) == kSharedWindow : op.space == Space::kShared;
     if (!(mask & 1u << l) || !isShared)
       continue;
     uint32_t offset = 0;
@@ -147,8 +150,7 @@ void gatherBlock(Warp &warp, const Op &op, const uint8_t *from, uint32_t stride)
   }
 }
 
-template <class M, class L, uint32_t kCount>
-void runLoad(Warp &warp, const Op &op, uint32_t mask) {
+template <class M, class L, uint32_t kCount> void runLoad(Warp &warp, const Op &op, uint32_t mask) {
   alignas(64) uint64_t address[32];
   addresses(warp, op, 1, address);
   uint8_t *host[32];
@@ -210,11 +212,16 @@ void runStore(Warp &warp, const Op &op, uint32_t mask) {
 
 template <class M, class L> Handler transferOf(bool loads, size_t count) {
   switch (count) {
-  case 1: return loads ? &runLoad<M, L, 1> : &runStore<M, L, 1>;
-  case 2: return loads ? &runLoad<M, L, 2> : &runStore<M, L, 2>;
-  case 4: return loads ? &runLoad<M, L, 4> : &runStore<M, L, 4>;
-  case 8: return loads ? &runLoad<M, L, 8> : &runStore<M, L, 8>;
-  default: return nullptr;
+  case 1:
+    return loads ? &runLoad<M, L, 1> : &runStore<M, L, 1>;
+  case 2:
+    return loads ? &runLoad<M, L, 2> : &runStore<M, L, 2>;
+  case 4:
+    return loads ? &runLoad<M, L, 4> : &runStore<M, L, 4>;
+  case 8:
+    return loads ? &runLoad<M, L, 8> : &runStore<M, L, 8>;
+  default:
+    return nullptr;
   }
 }
 
@@ -238,8 +245,10 @@ Handler transferOf(Type type, bool wide, bool loads, size_t count) {
       return transferOf<int32_t, uint64_t>(loads, count);
     return wide ? transferOf<uint32_t, uint64_t>(loads, count)
                 : transferOf<uint32_t, uint32_t>(loads, count);
-  case 64: return wide ? transferOf<uint64_t, uint64_t>(loads, count) : nullptr;
-  default: return nullptr;
+  case 64:
+    return wide ? transferOf<uint64_t, uint64_t>(loads, count) : nullptr;
+  default:
+    return nullptr;
   }
 }
 
@@ -253,8 +262,10 @@ bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
   std::span<const Operand> elements(&data, 1);
   if (data.kind == Operand::Kind::kVector)
     elements = data.elements;
-  size_t written = Lowering::has(i, "v2") ? 2 : Lowering::has(i, "v4") ? 4
-                 : Lowering::has(i, "v8") ? 8 : 1;
+  size_t written = Lowering::has(i, "v2")   ? 2
+                   : Lowering::has(i, "v4") ? 4
+                   : Lowering::has(i, "v8") ? 8
+                                            : 1;
   if (elements.size() != written)
     return l.refuse("the vector has " + std::to_string(elements.size()) + " elements");
   std::vector<uint32_t> offsets;
@@ -263,7 +274,7 @@ bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
     Place place;
     bool isName = element.kind == Operand::Kind::kName && element.name != "_";
     // The register's own width counts: loads extend, stores truncate.
-    if (isName ? !l.destination(element, place)
+    if (isName  ? !l.destination(element, place)
         : loads ? !l.destination(element, place, wide)
                 : !l.source(element, wide, place, type))
       return false;
@@ -327,12 +338,18 @@ bool lowerPolicy(Lowering &l, const Instruction &i) {
 }
 
 constexpr Form kForms[] = {
-    {"ld", &lowerLoad, Pipe::kLsu},           {"ldu", &lowerLoad, Pipe::kLsu},
-    {"st", &lowerStore, Pipe::kLsu},          {"atom", &lowerAtomic, Pipe::kLsu},
-    {"red", &lowerAtomic, Pipe::kLsu},        {"prefetch", &lowerHint, Pipe::kLsu},
-    {"prefetchu", &lowerHint, Pipe::kLsu},    {"applypriority", &lowerHint, Pipe::kLsu},
-    {"createpolicy", &lowerPolicy, Pipe::kAlu}, {"cvta", &lowerCvta, Pipe::kAlu},
-    {"isspacep", &lowerIsSpace, Pipe::kAlu},  {"mapa", &lowerMapa, Pipe::kAlu},
+    {"ld", &lowerLoad, Pipe::kLsu},
+    {"ldu", &lowerLoad, Pipe::kLsu},
+    {"st", &lowerStore, Pipe::kLsu},
+    {"atom", &lowerAtomic, Pipe::kLsu},
+    {"red", &lowerAtomic, Pipe::kLsu},
+    {"prefetch", &lowerHint, Pipe::kLsu},
+    {"prefetchu", &lowerHint, Pipe::kLsu},
+    {"applypriority", &lowerHint, Pipe::kLsu},
+    {"createpolicy", &lowerPolicy, Pipe::kAlu},
+    {"cvta", &lowerCvta, Pipe::kAlu},
+    {"isspacep", &lowerIsSpace, Pipe::kAlu},
+    {"mapa", &lowerMapa, Pipe::kAlu},
     {"getctarank", &lowerRank, Pipe::kAlu},
 };
 

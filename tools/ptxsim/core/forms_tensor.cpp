@@ -76,12 +76,11 @@ void fill(uint8_t *target, uint32_t bytes, const TensorMap &map) {
 
 TensorMap mapAt(Warp &warp, uint64_t address, uint32_t lane) {
   if (address % 64 != 0)
-    stop(ViolationKind::kMisaligned, "the tensor map at " + hexOf(address) +
-                                         " is not aligned to 64 bytes", lane, address);
-  const uint8_t *bytes =
-      (address & kWindowMask) == kParamWindow
-          ? parameterBytes(warp, address & ~kWindowMask, kTensorMapBytes, lane)
-          : resolveGlobal(warp, address, kTensorMapBytes, kRead, lane, 64);
+    stop(ViolationKind::kMisaligned,
+         "the tensor map at " + hexOf(address) + " is not aligned to 64 bytes", lane, address);
+  const uint8_t *bytes = (address & kWindowMask) == kParamWindow
+                             ? parameterBytes(warp, address & ~kWindowMask, kTensorMapBytes, lane)
+                             : resolveGlobal(warp, address, kTensorMapBytes, kRead, lane, 64);
   auto map = decodeTensorMap(std::span<const std::byte, kTensorMapBytes>(
       reinterpret_cast<const std::byte *>(bytes), kTensorMapBytes));
   if (!map.isOk())
@@ -140,8 +139,8 @@ void runLoadTile(Warp &warp, const Op &op, uint32_t mask) {
       continue;
     Tile tile = tileOf(warp, op, l);
     uint32_t offset = 0, barrier = 0;
-    Block *target = &sharedBlock(warp, argument(warp, op, next).at(warp, l), tile.map.tileBytes(),
-                                 l, offset);
+    Block *target =
+        &sharedBlock(warp, argument(warp, op, next).at(warp, l), tile.map.tileBytes(), l, offset);
     Block *signals = nullptr;
     alignTile(offset, l);
     mbarrierAt(warp, argument(warp, op, next + 1).at(warp, l), l, signals, barrier);
@@ -191,10 +190,10 @@ void store(Warp &warp, const Tile &tile, std::span<const uint8_t> box, uint32_t 
 
 /// The reducer follows from the map's type and the instruction's operation (op.variant).
 Reducer reducerFor(TensorType type, uint8_t operation) {
-  constexpr std::string_view kOperations[] = {"",    "add", "min", "max",
-                                              "and", "or",  "xor", "inc", "dec"};
-  constexpr Type kTypes[] = {Type::kNone, Type::kNone, Type::kU32,  Type::kS32, Type::kU64,
-                             Type::kS64,  Type::kF16,  Type::kF32,  Type::kF64, Type::kBF16,
+  constexpr std::string_view kOperations[] = {"",   "add", "min", "max", "and",
+                                              "or", "xor", "inc", "dec"};
+  constexpr Type kTypes[] = {Type::kNone, Type::kNone, Type::kU32, Type::kS32, Type::kU64,
+                             Type::kS64,  Type::kF16,  Type::kF32, Type::kF64, Type::kBF16,
                              Type::kF32,  Type::kNone, Type::kNone};
   Instruction named;
   named.parts = {"cp", kOperations[operation]};
@@ -239,7 +238,8 @@ void runPrefetchTile(Warp &warp, const Op &op, uint32_t mask) {
 }
 
 uint8_t operationOf(const Instruction &i) {
-  constexpr std::string_view kOperations[] = {"add", "min", "max", "and", "or", "xor", "inc", "dec"};
+  constexpr std::string_view kOperations[] = {"add", "min", "max", "and",
+                                              "or",  "xor", "inc", "dec"};
   for (uint8_t n = 0; n < std::size(kOperations); ++n)
     if (Lowering::has(i, kOperations[n]))
       return static_cast<uint8_t>(n + 1);

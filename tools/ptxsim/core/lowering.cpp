@@ -9,9 +9,8 @@ constexpr uint32_t kMaxInlineDepth = 32;
 constexpr size_t kMaxOps = size_t{1} << 22;
 
 const Form *findForm(std::string_view opcode) {
-  for (std::span<const Form> table :
-       {integerForms(), floatForms(), convertForms(), memoryForms(), controlForms(), warpForms(),
-        matrixForms(), asyncForms()})
+  for (std::span<const Form> table : {integerForms(), floatForms(), convertForms(), memoryForms(),
+                                      controlForms(), warpForms(), matrixForms(), asyncForms()})
     for (const Form &form : table)
       if (form.opcode == opcode)
         return &form;
@@ -24,19 +23,31 @@ struct SpecialRow {
   bool wide;
 };
 constexpr SpecialRow kSpecials[] = {
-    {"%tid.x", Special::kTidX, false}, {"%tid.y", Special::kTidY, false},
-    {"%tid.z", Special::kTidZ, false}, {"%ntid.x", Special::kNtidX, false},
-    {"%ntid.y", Special::kNtidY, false}, {"%ntid.z", Special::kNtidZ, false},
-    {"%ctaid.x", Special::kCtaidX, false}, {"%ctaid.y", Special::kCtaidY, false},
-    {"%ctaid.z", Special::kCtaidZ, false}, {"%nctaid.x", Special::kNctaidX, false},
-    {"%nctaid.y", Special::kNctaidY, false}, {"%nctaid.z", Special::kNctaidZ, false},
-    {"%laneid", Special::kLaneId, false}, {"%warpid", Special::kWarpId, false},
-    {"%nwarpid", Special::kNwarpId, false}, {"WARP_SZ", Special::kWarpSize, false},
-    {"%lanemask_eq", Special::kLaneMaskEq, false}, {"%lanemask_lt", Special::kLaneMaskLt, false},
-    {"%lanemask_le", Special::kLaneMaskLe, false}, {"%lanemask_gt", Special::kLaneMaskGt, false},
+    {"%tid.x", Special::kTidX, false},
+    {"%tid.y", Special::kTidY, false},
+    {"%tid.z", Special::kTidZ, false},
+    {"%ntid.x", Special::kNtidX, false},
+    {"%ntid.y", Special::kNtidY, false},
+    {"%ntid.z", Special::kNtidZ, false},
+    {"%ctaid.x", Special::kCtaidX, false},
+    {"%ctaid.y", Special::kCtaidY, false},
+    {"%ctaid.z", Special::kCtaidZ, false},
+    {"%nctaid.x", Special::kNctaidX, false},
+    {"%nctaid.y", Special::kNctaidY, false},
+    {"%nctaid.z", Special::kNctaidZ, false},
+    {"%laneid", Special::kLaneId, false},
+    {"%warpid", Special::kWarpId, false},
+    {"%nwarpid", Special::kNwarpId, false},
+    {"WARP_SZ", Special::kWarpSize, false},
+    {"%lanemask_eq", Special::kLaneMaskEq, false},
+    {"%lanemask_lt", Special::kLaneMaskLt, false},
+    {"%lanemask_le", Special::kLaneMaskLe, false},
+    {"%lanemask_gt", Special::kLaneMaskGt, false},
     {"%lanemask_ge", Special::kLaneMaskGe, false},
-    {"%clusterid.x", Special::kClusterIdX, false}, {"%clusterid.y", Special::kClusterIdY, false},
-    {"%clusterid.z", Special::kClusterIdZ, false}, {"%nclusterid.x", Special::kNclusterIdX, false},
+    {"%clusterid.x", Special::kClusterIdX, false},
+    {"%clusterid.y", Special::kClusterIdY, false},
+    {"%clusterid.z", Special::kClusterIdZ, false},
+    {"%nclusterid.x", Special::kNclusterIdX, false},
     {"%nclusterid.y", Special::kNclusterIdY, false},
     {"%nclusterid.z", Special::kNclusterIdZ, false},
     {"%cluster_ctaid.x", Special::kClusterCtaidX, false},
@@ -46,11 +57,15 @@ constexpr SpecialRow kSpecials[] = {
     {"%cluster_nctaid.y", Special::kClusterNctaidY, false},
     {"%cluster_nctaid.z", Special::kClusterNctaidZ, false},
     {"%cluster_ctarank", Special::kClusterCtarank, false},
-    {"%cluster_nctarank", Special::kClusterNctarank, false}, {"%smid", Special::kSmId, false},
-    {"%nsmid", Special::kNsmId, false}, {"%gridid", Special::kGridId, true},
+    {"%cluster_nctarank", Special::kClusterNctarank, false},
+    {"%smid", Special::kSmId, false},
+    {"%nsmid", Special::kNsmId, false},
+    {"%gridid", Special::kGridId, true},
     {"%dynamic_smem_size", Special::kDynamicSharedBytes, false},
-    {"%total_smem_size", Special::kTotalSharedBytes, false}, {"%clock", Special::kClock, false},
-    {"%clock64", Special::kClock64, true}, {"%globaltimer", Special::kGlobalTimer, true},
+    {"%total_smem_size", Special::kTotalSharedBytes, false},
+    {"%clock", Special::kClock, false},
+    {"%clock64", Special::kClock64, true},
+    {"%globaltimer", Special::kGlobalTimer, true},
 };
 
 } // namespace
@@ -80,9 +95,9 @@ uint32_t Lowering::allocate(uint32_t bytes) {
 
 bool Lowering::refuse(std::string why) {
   if (!refused_)
-    code_.info.refusals.push_back(
-        {current_ ? current_->line : root_.function->line,
-         current_ ? std::string(current_->text) : std::string(), std::move(why)});
+    code_.info.refusals.push_back({current_ ? current_->line : root_.function->line,
+                                   current_ ? std::string(current_->text) : std::string(),
+                                   std::move(why)});
   refused_ = true;
   return false;
 }
@@ -120,8 +135,8 @@ bool Lowering::findRegister(std::string_view name, Place &place) {
     if (!found && name.size() > 1 && name.back() >= '0' && name.back() <= '9') {
       // A range's member: every split of prefix and number may be meant.
       uint64_t index = 0, scale = 1;
-      for (size_t cut = name.size(); cut-- > 1 && !found && name[cut] >= '0' && name[cut] <= '9' &&
-                                     scale < 100000000;) {
+      for (size_t cut = name.size();
+           cut-- > 1 && !found && name[cut] >= '0' && name[cut] <= '9' && scale < 100000000;) {
         index += scale * static_cast<uint64_t>(name[cut] - '0');
         scale *= 10;
         it = registers.find(name.substr(0, cut));
@@ -224,8 +239,12 @@ bool Lowering::source(const Operand &operand, bool wide, Place &place, Type imme
     if (!wide)
       return refuse("the address of '" + std::string(operand.name) + "' needs 64 bits");
     place.offset = allocate(256);
-    code_.slots.push_back({Slot::Kind::kGlobal, {}, true, place.offset,
-                           static_cast<uint32_t>(value), static_cast<uint64_t>(operand.offset)});
+    code_.slots.push_back({Slot::Kind::kGlobal,
+                           {},
+                           true,
+                           place.offset,
+                           static_cast<uint32_t>(value),
+                           static_cast<uint64_t>(operand.offset)});
   } else {
     place.offset = constant(value + static_cast<uint64_t>(operand.offset), wide);
   }
@@ -362,8 +381,7 @@ void Lowering::layOut(Frame &frame, bool isEntry) {
   if (isEntry) {
     for (const ptx::Variable &p : frame.function->parameters) {
       info.parameterBytes = align(info.parameterBytes, p.alignment);
-      info.parameters.push_back(
-          {std::string(p.name), info.parameterBytes, p.bytes(), p.alignment});
+      info.parameters.push_back({std::string(p.name), info.parameterBytes, p.bytes(), p.alignment});
       frame.variables[std::string(p.name)] = {Space::kParam, info.parameterBytes};
       info.parameterBytes += p.bytes();
     }
@@ -394,9 +412,8 @@ void Lowering::layOut(Frame &frame, bool isEntry) {
     dynamic(v);
   for (const ptx::Variable &v : frame.function->variables)
     dynamic(v);
-  info.staticSharedBytes = info.staticSharedBytes == 0
-                               ? 0
-                               : align(info.staticSharedBytes, code_.dynamicSharedAlignment);
+  info.staticSharedBytes =
+      info.staticSharedBytes == 0 ? 0 : align(info.staticSharedBytes, code_.dynamicSharedAlignment);
   for (const ptx::Variable &v : program_.ast->variables)
     if (v.space == Space::kShared && v.isArray && v.count == 0)
       frame.variables[std::string(v.name)] = {Space::kShared, info.staticSharedBytes};
@@ -511,7 +528,8 @@ bool Lowering::bindCall(const Instruction &i, const ptx::Function &callee, Frame
 bool Lowering::call(const Instruction &i) {
   if (i.operands.empty())
     return refuse("a call without a function");
-  const Operand &name = i.operands[i.operands[0].kind == Operand::Kind::kList ? 1 % i.operands.size() : 0];
+  const Operand &name =
+      i.operands[i.operands[0].kind == Operand::Kind::kList ? 1 % i.operands.size() : 0];
   const ptx::Function *callee = nullptr;
   for (const ptx::Function &f : program_.ast->functions)
     if (!f.isEntry && f.name == name.name && (f.hasBody || !callee))
@@ -545,7 +563,7 @@ Code lowerKernel(const Program &program, const ptx::Function &function) {
   KernelInfo &info = code.info;
   info.name = std::string(function.name);
   info.line = function.line;
-  auto product = [](const uint32_t (&v)[3]) { return v[0] * v[1] * v[2]; };
+  auto product = [](const uint32_t(&v)[3]) { return v[0] * v[1] * v[2]; };
   info.maxThreads = product(function.maxThreads);
   info.requiredThreads = product(function.requiredThreads);
   info.requiredBlock = {function.requiredThreads[0], function.requiredThreads[1],

@@ -96,9 +96,9 @@ private:
     const ptx::Function *function;
     std::unordered_map<std::string, Place> registers;
     std::unordered_map<std::string, std::pair<Space, uint64_t>> variables; // offset in the space
-    std::vector<uint32_t> opOf;      // first op of each instruction
-    std::vector<size_t> fixes;       // ops whose target is an instruction index
-    std::vector<size_t> listFixes;   // list entries that are instruction indices
+    std::vector<uint32_t> opOf;    // first op of each instruction
+    std::vector<size_t> fixes;     // ops whose target is an instruction index
+    std::vector<size_t> listFixes; // list entries that are instruction indices
     uint32_t depth = 0;
   };
   uint32_t allocate(uint32_t bytes);
@@ -149,8 +149,7 @@ template <class F, class R, class... A> struct Mapped {
 void runRounded(Warp &warp, const Op &op, uint32_t mask);
 uint8_t roundingOf(const Instruction &i); // 0 rn
 
-template <class R, class... A, class F>
-bool Lowering::map(const Instruction &i, F, bool rounded) {
+template <class R, class... A, class F> bool Lowering::map(const Instruction &i, F, bool rounded) {
   if (!operands(i, sizeof...(A) + 1, sizeof...(A) + 1))
     return false;
   Place target, places[sizeof...(A)];
@@ -178,13 +177,23 @@ bool Lowering::map(const Instruction &i, F, bool rounded) {
 /// Calls f(T{}) for the integer type that `type` names (.b is unsigned).
 template <class F> bool withInteger(Lowering &lowering, Type type, F f) {
   switch (type) {
-  case Type::kB16: case Type::kU16: return f(uint16_t{});
-  case Type::kS16: return f(int16_t{});
-  case Type::kB32: case Type::kU32: return f(uint32_t{});
-  case Type::kS32: return f(int32_t{});
-  case Type::kB64: case Type::kU64: return f(uint64_t{});
-  case Type::kS64: return f(int64_t{});
-  default: return lowering.refuse("no integer type that this instruction takes");
+  case Type::kB16:
+  case Type::kU16:
+    return f(uint16_t{});
+  case Type::kS16:
+    return f(int16_t{});
+  case Type::kB32:
+  case Type::kU32:
+    return f(uint32_t{});
+  case Type::kS32:
+    return f(int32_t{});
+  case Type::kB64:
+  case Type::kU64:
+    return f(uint64_t{});
+  case Type::kS64:
+    return f(int64_t{});
+  default:
+    return lowering.refuse("no integer type that this instruction takes");
   }
 }
 

@@ -23,7 +23,8 @@ struct Turn {
   bool ran = false, idle = true;
 };
 
-template <bool kProfile, bool kWatch = false> void execute(Warp &warp, const Op *ops, const Op *&current) {
+template <bool kProfile, bool kWatch = false>
+void execute(Warp &warp, const Op *ops, const Op *&current) {
   uint64_t count = 0;
   uint64_t *profile = kProfile ? warp.block->cluster->profile.data() : nullptr;
   struct Count { // also when a handler throws
@@ -203,8 +204,7 @@ void Block::arrive(uint32_t number, Warp &warp, uint32_t mask) {
   barrier.arrived = 0;
   for (const Warp &w : warps)
     if (uint32_t lanes = barrier.lanes[w.index])
-      barrier.arrived +=
-          (w.live & ~lanes) == 0 ? 32 : static_cast<uint32_t>(std::popcount(lanes));
+      barrier.arrived += (w.live & ~lanes) == 0 ? 32 : static_cast<uint32_t>(std::popcount(lanes));
 }
 
 void Block::releaseIfComplete(uint32_t number) {

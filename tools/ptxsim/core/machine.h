@@ -32,8 +32,8 @@ struct Stop {
 };
 
 inline constexpr uint32_t kMaxWarps = 32, kWarpAgents = 48, kAgents = 64;
-/// What an agent knows of the others' progress. `fenced`: the part of it that a proxy fence has made
-/// visible to the asynchronous proxy.
+/// What an agent knows of the others' progress. `fenced`: the part of it that a proxy fence has
+/// made visible to the asynchronous proxy.
 struct alignas(64) Clock {
   uint32_t of[kAgents] = {}, fenced[kAgents] = {};
   void merge(const Clock &other) {
@@ -78,8 +78,8 @@ struct Warp {
   uint8_t *registers = nullptr;
   uint32_t pc = 0, active = 0, nextPc = kNoPc; // nextPc: where another group waits to be met
   uint32_t live = 0, index = 0, agent = 0;
-  int64_t budget = 0; // instructions until the other warps' turn
-  uint32_t longTurns = 0; // that the same group used up
+  int64_t budget = 0;         // instructions until the other warps' turn
+  uint32_t longTurns = 0;     // that the same group used up
   std::vector<Group> groups;  // the other runnable ones
   std::vector<Group> parked;  // wait for other lanes to come to their .sync instruction
   std::vector<Group> polling; // polled in vain in this turn
@@ -92,13 +92,14 @@ struct Warp {
   const Allocation *lastAllocation = nullptr;
   std::vector<Copy> copies;
   std::deque<std::shared_ptr<Pending>> pending;
-  uint32_t committed[kTracks][32] = {};             // groups committed by each lane
-  std::vector<uint32_t> groupTimes[kTracks];        // async agent's time of each group (by warp)
-  uint32_t trackAgents[kTracks] = {};               // 0: none yet
-  uint32_t clusterPhase[32] = {};                   // cluster barrier: phase that a lane arrived in
-  uint32_t clusterArrived = 0;                      // lanes that arrived and did not wait yet
+  uint32_t committed[kTracks][32] = {};      // groups committed by each lane
+  std::vector<uint32_t> groupTimes[kTracks]; // async agent's time of each group (by warp)
+  uint32_t trackAgents[kTracks] = {};        // 0: none yet
+  uint32_t clusterPhase[32] = {};            // cluster barrier: phase that a lane arrived in
+  uint32_t clusterArrived = 0;               // lanes that arrived and did not wait yet
   uint8_t *local = nullptr, *localInitialised = nullptr; // [lane][localBytes]
-  /// A bit for each 128 bytes of registers that an operation in flight uses (wgmma.cpp); empty: none.
+  /// A bit for each 128 bytes of registers that an operation in flight uses (wgmma.cpp); empty:
+  /// none.
   std::vector<uint64_t> watched;
   // For reports: the last poll in vain.
   const Op *pollOp = nullptr;
@@ -123,9 +124,9 @@ struct Warp {
 };
 
 struct Barrier {
-  uint32_t arrived = 0, expected = 0;     // threads; expected 0: all that live
-  uint32_t any = 0, all = 1, count = 0;   // of the predicates of bar.red
-  uint32_t lanes[kMaxWarps] = {};         // who arrived
+  uint32_t arrived = 0, expected = 0;   // threads; expected 0: all that live
+  uint32_t any = 0, all = 1, count = 0; // of the predicates of bar.red
+  uint32_t lanes[kMaxWarps] = {};       // who arrived
   Clock clock;
 };
 
@@ -180,10 +181,11 @@ struct Cluster {
   std::vector<uint8_t> registers, local;
   std::vector<uint64_t> profile; // executions of each op, if counters are on
   Counters counters;
-  uint64_t progress = 0;         // counts what may let another warp go on
-  uint32_t time[kAgents] = {};   // of each agent
+  uint64_t progress = 0;       // counts what may let another warp go on
+  uint32_t time[kAgents] = {}; // of each agent
   uint32_t asyncAgents = 0;
-  uint64_t issued = 0;           // asynchronous operations so far
+  const Allocation *recent[64] = {};                              // that an instruction met last
+  uint64_t issued = 0;                                            // asynchronous operations so far
   uint32_t barrierArrived = 0, barrierPhase = 0, liveThreads = 0; // the cluster's barrier
   Clock barrierArriving, barrierClock;
   std::mt19937_64 random;

@@ -27,52 +27,94 @@ uint64_t valueOf(Special special, const Warp &warp, uint32_t lane) {
   Dim3 cluster{block.id.x / c.x, block.id.y / c.y, block.id.z / c.z};
   Dim3 clusters{launch.grid.x / c.x, launch.grid.y / c.y, launch.grid.z / c.z};
   switch (special) {
-  case Special::kTidX: return tid.x;
-  case Special::kTidY: return tid.y;
-  case Special::kTidZ: return tid.z;
-  case Special::kNtidX: return launch.block.x;
-  case Special::kNtidY: return launch.block.y;
-  case Special::kNtidZ: return launch.block.z;
-  case Special::kCtaidX: return block.id.x;
-  case Special::kCtaidY: return block.id.y;
-  case Special::kCtaidZ: return block.id.z;
-  case Special::kNctaidX: return launch.grid.x;
-  case Special::kNctaidY: return launch.grid.y;
-  case Special::kNctaidZ: return launch.grid.z;
-  case Special::kLaneId: return lane;
-  case Special::kWarpId: return warp.index;
-  case Special::kNwarpId: return block.warps.size();
-  case Special::kWarpSize: return 32;
-  case Special::kLaneMaskEq: return 1u << lane;
-  case Special::kLaneMaskLt: return (1u << lane) - 1;
-  case Special::kLaneMaskLe: return (2u << lane) - 1;
-  case Special::kLaneMaskGt: return ~((2u << lane) - 1);
-  case Special::kLaneMaskGe: return ~((1u << lane) - 1);
-  case Special::kClusterIdX: return cluster.x;
-  case Special::kClusterIdY: return cluster.y;
-  case Special::kClusterIdZ: return cluster.z;
-  case Special::kNclusterIdX: return clusters.x;
-  case Special::kNclusterIdY: return clusters.y;
-  case Special::kNclusterIdZ: return clusters.z;
-  case Special::kClusterCtaidX: return inCluster.x;
-  case Special::kClusterCtaidY: return inCluster.y;
-  case Special::kClusterCtaidZ: return inCluster.z;
-  case Special::kClusterNctaidX: return c.x;
-  case Special::kClusterNctaidY: return c.y;
-  case Special::kClusterNctaidZ: return c.z;
-  case Special::kClusterCtarank: return block.rank;
-  case Special::kClusterNctarank: return c.count();
-  case Special::kIsExplicitCluster: return c.count() > 1;
-  case Special::kSmId: return 0;
-  case Special::kNsmId: return 1;
-  case Special::kGridId: return 1;
-  case Special::kDynamicSharedBytes: return launch.dynamicSharedBytes;
-  case Special::kTotalSharedBytes: return state.sharedBytes;
+  case Special::kTidX:
+    return tid.x;
+  case Special::kTidY:
+    return tid.y;
+  case Special::kTidZ:
+    return tid.z;
+  case Special::kNtidX:
+    return launch.block.x;
+  case Special::kNtidY:
+    return launch.block.y;
+  case Special::kNtidZ:
+    return launch.block.z;
+  case Special::kCtaidX:
+    return block.id.x;
+  case Special::kCtaidY:
+    return block.id.y;
+  case Special::kCtaidZ:
+    return block.id.z;
+  case Special::kNctaidX:
+    return launch.grid.x;
+  case Special::kNctaidY:
+    return launch.grid.y;
+  case Special::kNctaidZ:
+    return launch.grid.z;
+  case Special::kLaneId:
+    return lane;
+  case Special::kWarpId:
+    return warp.index;
+  case Special::kNwarpId:
+    return block.warps.size();
+  case Special::kWarpSize:
+    return 32;
+  case Special::kLaneMaskEq:
+    return 1u << lane;
+  case Special::kLaneMaskLt:
+    return (1u << lane) - 1;
+  case Special::kLaneMaskLe:
+    return (2u << lane) - 1;
+  case Special::kLaneMaskGt:
+    return ~((2u << lane) - 1);
+  case Special::kLaneMaskGe:
+    return ~((1u << lane) - 1);
+  case Special::kClusterIdX:
+    return cluster.x;
+  case Special::kClusterIdY:
+    return cluster.y;
+  case Special::kClusterIdZ:
+    return cluster.z;
+  case Special::kNclusterIdX:
+    return clusters.x;
+  case Special::kNclusterIdY:
+    return clusters.y;
+  case Special::kNclusterIdZ:
+    return clusters.z;
+  case Special::kClusterCtaidX:
+    return inCluster.x;
+  case Special::kClusterCtaidY:
+    return inCluster.y;
+  case Special::kClusterCtaidZ:
+    return inCluster.z;
+  case Special::kClusterNctaidX:
+    return c.x;
+  case Special::kClusterNctaidY:
+    return c.y;
+  case Special::kClusterNctaidZ:
+    return c.z;
+  case Special::kClusterCtarank:
+    return block.rank;
+  case Special::kClusterNctarank:
+    return c.count();
+  case Special::kIsExplicitCluster:
+    return c.count() > 1;
+  case Special::kSmId:
+    return 0;
+  case Special::kNsmId:
+    return 1;
+  case Special::kGridId:
+    return 1;
+  case Special::kDynamicSharedBytes:
+    return launch.dynamicSharedBytes;
+  case Special::kTotalSharedBytes:
+    return state.sharedBytes;
   // Time is the instructions that the warp began with: nothing here is a model of time.
   case Special::kClock:
   case Special::kClock64:
   case Special::kGlobalTimer:
-  case Special::kZero: return 0;
+  case Special::kZero:
+    return 0;
   }
   return 0;
 }
@@ -151,6 +193,7 @@ void Cluster::start(const LaunchState &launchState, uint64_t number) {
   std::fill(std::begin(time), std::end(time), 1);
   asyncAgents = barrierArrived = barrierPhase = 0;
   issued = 0;
+  std::fill(std::begin(recent), std::end(recent), nullptr);
   barrierArriving = barrierClock = Clock{};
   random.seed(state->options->seed * 0x9E3779B97F4A7C15u + number);
   if (state->options->counters)
@@ -159,8 +202,8 @@ void Cluster::start(const LaunchState &launchState, uint64_t number) {
   registers.resize(warps * code.registerBytes + 64);
   size_t localBytes = code.info.localBytes * 32;
   local.assign(warps * localBytes * 2, 0);
-  auto *base = reinterpret_cast<uint8_t *>(
-      (reinterpret_cast<uintptr_t>(registers.data()) + 63) / 64 * 64);
+  auto *base =
+      reinterpret_cast<uint8_t *>((reinterpret_cast<uintptr_t>(registers.data()) + 63) / 64 * 64);
   liveThreads = 0;
   size_t at = 0;
   for (uint32_t rank = 0; rank < blocks.size(); ++rank) {

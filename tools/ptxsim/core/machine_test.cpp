@@ -190,9 +190,10 @@ TEST(Machine, UnknownInstructionsAreRefusedByName) {
 
 TEST(Machine, ASpinLockInOneWarpEnds) {
   // Lane after lane takes the lock: those that spin must let the holder go on.
-  Bench b("LOOP:\natom.global.cas.b32 %r2, [%rd0], 0, 1;\nsetp.ne.u32 %p1, %r2, 0;\n@%p1 bra LOOP;\n"
-          "ld.volatile.global.u32 %r3, [%rd0+4];\nadd.u32 %r3, %r3, 1;\n"
-          "st.volatile.global.u32 [%rd0+4], %r3;\natom.global.exch.b32 %r2, [%rd0], 0;\n");
+  Bench b(
+      "LOOP:\natom.global.cas.b32 %r2, [%rd0], 0, 1;\nsetp.ne.u32 %p1, %r2, 0;\n@%p1 bra LOOP;\n"
+      "ld.volatile.global.u32 %r3, [%rd0+4];\nadd.u32 %r3, %r3, 1;\n"
+      "st.volatile.global.u32 [%rd0+4], %r3;\natom.global.exch.b32 %r2, [%rd0], 0;\n");
   b.options.warpInstructionLimit = uint64_t{1} << 32;
   b.buffer<uint32_t>(0, 2, {0, 0});
   ASSERT_EQ(b.violation(), "");
@@ -218,7 +219,8 @@ TEST(Cluster, DistributedSharedMemory) {
                      "ld.shared::cluster.u32 %r1, [%r7];\nbarrier.cluster.arrive.aligned;\n"
                      "barrier.cluster.wait.aligned;\nmad.lo.u32 %r0, %r4, 32, %r0;\n" +
                      std::string(kStore);
-  std::string sync = "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n";
+  std::string sync =
+      "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n";
   Bench good(body + sync + rest);
   good.launch.grid = good.launch.cluster = {2, 1, 1};
   good.buffer<uint32_t>(0, 64);

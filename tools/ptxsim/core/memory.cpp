@@ -19,8 +19,8 @@ std::string hex(uint64_t value) {
 
 /// Zero pages, not backed before they are touched.
 std::shared_ptr<void> reserve(size_t bytes) {
-  void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                 -1, 0);
+  void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
     return nullptr;
   return {p, [bytes](void *q) { munmap(q, bytes); }};

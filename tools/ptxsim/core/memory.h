@@ -1,12 +1,12 @@
 // Memory: the device memory of every simulated GPU of a process, one unified address space.
 //
-// A device address is the host address of the bytes (aligned to 256), so pinned host memory that was
-// registered is reached by the same pointer. Every access of a kernel is checked against the table
-// of allocations; each byte has an initialised bit (kept as a byte), so that a read of what nobody
-// wrote is a violation and not a number. Between allocations lie guard zones of kGuardBytes.
+// A device address is the host address of the bytes (aligned to 256), so pinned host memory that
+// was registered is reached by the same pointer. Every access of a kernel is checked against the
+// table of allocations; each byte has an initialised bit (kept as a byte), so that a read of what
+// nobody wrote is a violation and not a number. Between allocations lie guard zones of kGuardBytes.
 // Costs: two host bytes for each device byte (the second is touched only when written).
-// Thread-safety: every method may be called from any thread. A running launch works on a snapshot of
-// the table: what is freed meanwhile stays mapped until the launch ends.
+// Thread-safety: every method may be called from any thread. A running launch works on a snapshot
+// of the table: what is freed meanwhile stays mapped until the launch ends.
 #pragma once
 
 #include "runtime/base/status.h"
@@ -53,8 +53,9 @@ public:
   base::Status registerHost(void *bytes, size_t size);
   base::Status unregisterHost(void *bytes);
 
-  /// Host copies; the range must lie in one allocation. write() and fill() initialise; read() refuses
-  /// nothing but a bad range: copying uninitialised bytes is legal, computing with them is not.
+  /// Host copies; the range must lie in one allocation. write() and fill() initialise; read()
+  /// refuses nothing but a bad range: copying uninitialised bytes is legal, computing with them is
+  /// not.
   base::Status write(uint64_t address, const void *source, size_t size);
   base::Status read(uint64_t address, void *target, size_t size) const;
   base::Status fill(uint64_t address, uint8_t value, size_t size);

@@ -1,8 +1,8 @@
-// mma.sync.aligned: lowering and execution. Layouts: fragments.h; numerics: multiply.h.
+// mma.sync.aligned: execution. Layouts: fragments.h; numerics: multiply.h.
 //
-// A table says which shapes a type may have. bf16, f16 and 8-bit integers have handlers of their
-// own for speed; the others share one that decodes whole tiles. Block scales are applied to the
-// elements of A and B (exact in double) before the product.
+// bf16, f16 and 8-bit integers have handlers of their own for speed; the others share one that
+// decodes whole tiles. Block scales are applied to the elements of A and B (exact in double) before
+// the product.
 #include "tools/ptxsim/core/mma.h"
 
 #include "tools/ptxsim/core/fragments.h"
@@ -269,158 +269,22 @@ template <class Word> void runFloats(Warp &warp, const Op &op, uint32_t mask) {
   countMatrix(warp, static_cast<uint64_t>(plan.m * kTileN * k));
 }
 
-struct ShapeRow {
-  Element a; // stands for its family
-  int m, k;
-};
-constexpr ShapeRow kShapes[] = {
-    {Element::kF16, 16, 8},     {Element::kF16, 16, 16},  {Element::kBF16, 16, 8},
-    {Element::kBF16, 16, 16},   {Element::kTF32, 16, 4},  {Element::kTF32, 16, 8},
-    {Element::kE4M3, 16, 16},   {Element::kE4M3, 16, 32}, {Element::kE2M1, 16, 32},
-    {Element::kE2M1x2, 16, 64}, {Element::kF64, 8, 4},    {Element::kF64, 16, 4},
-    {Element::kF64, 16, 8},     {Element::kF64, 16, 16},  {Element::kS8, 8, 16},
-    {Element::kS8, 16, 16},     {Element::kS8, 16, 32},   {Element::kS4, 8, 32},
-    {Element::kS4, 16, 32},     {Element::kS4, 16, 64},   {Element::kB1, 8, 128},
-    {Element::kB1, 16, 128},    {Element::kB1, 16, 256},
-};
-
-/// The type that stands for those that may be mixed with `element`.
-Element family(Element element, bool anyNarrow) {
-  switch (element) {
-  case Element::kE4M3:
-  case Element::kE5M2:
-    return anyNarrow ? Element::kE2M1 : Element::kE4M3;
-  case Element::kE3M2:
-  case Element::kE2M3:
-  case Element::kE2M1:
-    return Element::kE2M1;
-  case Element::kU8:
-    return Element::kS8;
-  case Element::kU4:
-    return Element::kS4;
-  default:
-    return element;
-  }
-}
-
-/// Reads the opcode into a plan; refuses what the ISA does not have.
-bool planOf(Lowering &lowering, const Instruction &i, MmaPlan &plan) {
-  Shape shape;
-  size_t part = 3;
-  if (i.parts.size() < 9 || i.parts[1] != "sync" || i.parts[2] != "aligned" ||
-      !parseShape(i.parts[part], shape) || shape.n != kTileN)
-    return lowering.refuse(
-        "mma of this form is not executed (known: mma.sync.aligned.m…n8k….row.col…)");
-  if (shape.m == 8 && shape.k == 4 && !Lowering::has(i, "f64"))
-    return lowering.refuse("mma.m8n8k4 of f16 (made for sm_70) is not executed");
-  if (i.parts[4] != "row" || i.parts[5] != "col")
-    return lowering.refuse("mma takes A as .row and B as .col");
-  Element types[5] = {};
-  int count = 0;
-  for (size_t p = 6; p < i.parts.size() && count < 5; ++p)
-    if (Element e = elementFromName(i.parts[p]); e != Element::kNone)
-      types[count++] = e;
-  plan.a = types[1], plan.b = types[2], plan.d = types[0];
-  bool scaled = Lowering::has(i, "block_scale");
-  if (count != (scaled ? 5 : 4) || types[0] != types[3])
-    return lowering.refuse("mma needs the types of D, A, B and C, those of D and C the same");
-  bool narrow4 = Lowering::has(i, "kind::mxf4") || Lowering::has(i, "kind::mxf4nvf4");
-  bool anyNarrow = Lowering::has(i, "kind::f8f6f4") || Lowering::has(i, "kind::mxf8f6f4");
-  if (narrow4) {
-    if (plan.a != Element::kE2M1 || plan.b != Element::kE2M1)
-      return lowering.refuse("this kind multiplies e2m1");
-    plan.a = plan.b = Element::kE2M1x2;
-  }
-  plan.m = static_cast<uint8_t>(shape.m);
-  int wordBits = plan.bitsOfWord();
-  plan.words = static_cast<uint8_t>(shape.k * bitsOf(plan.a) / wordBits);
-  Element kin = family(plan.a, anyNarrow);
-  if (kin != family(plan.b, anyNarrow) || (kin == Element::kE2M1 && !anyNarrow))
-    return lowering.refuse("mma does not multiply these two types");
-  bool known = false;
-  for (const ShapeRow &row : kShapes)
-    known |= row.a == kin && row.m == shape.m && row.k == shape.k;
-  if (!known)
-    return lowering.refuse("mma has no such shape for this type");
-  bool half = kin == Element::kF16 || kin == Element::kE4M3 || (kin == Element::kE2M1 && !scaled);
-  Element wanted = kin == Element::kF64              ? Element::kF64
-                   : isIntegerElement(kin)           ? Element::kS32
-                   : half && plan.d == Element::kF16 ? Element::kF16
-                                                     : Element::kF32;
-  if (plan.d != wanted)
-    return lowering.refuse("mma has no such accumulator for this type");
-  if (Lowering::has(i, "satfinite"))
-    plan.flags |= MmaPlan::kSaturate;
-  if (kin == Element::kB1) {
-    if (!Lowering::has(i, "popc") || Lowering::has(i, "and") == Lowering::has(i, "xor"))
-      return lowering.refuse("mma of .b1 needs .and.popc or .xor.popc");
-    plan.flags |= Lowering::has(i, "and") ? MmaPlan::kAnd : 0;
-  }
-  if (!scaled)
-    return narrow4 || Lowering::has(i, "kind::mxf8f6f4")
-               ? lowering.refuse("this kind needs .block_scale")
-               : true;
-  plan.scale = types[4];
-  plan.scales = Lowering::has(i, "scale_vec::1X")   ? 1
-                : Lowering::has(i, "scale_vec::2X") ? 2
-                : Lowering::has(i, "scale_vec::4X") ? 4
-                : Lowering::has(i, "kind::mxf4")    ? 2
-                : narrow4                           ? 0
-                                                    : 1;
-  bool legal = Lowering::has(i, "kind::mxf4") ? plan.scales == 2 && plan.scale == Element::kUE8M0
-               : narrow4                      ? (plan.scales == 4 &&
-                            (plan.scale == Element::kUE4M3 || plan.scale == Element::kUE8M0)) ||
-                               (plan.scales == 2 && plan.scale == Element::kUE8M0)
-                         : anyNarrow && plan.scales == 1 && plan.scale == Element::kUE8M0;
-  return legal || lowering.refuse("no such .scale_vec and scale type for this kind");
-}
-
-bool appendScale(Lowering &lowering, const Operand &data, const Operand &selectors) {
-  if (!appendRegisters(lowering, data, 1, false, false, "scale data"))
-    return false;
-  return appendRegisters(lowering, selectors, 2, false, false, "{byte-id, thread-id}");
-}
-
 } // namespace
 
-bool lowerMma(Lowering &lowering, const Instruction &i) {
-  if (i.parts.size() > 1 && i.parts[1].substr(0, 2) == "sp")
-    return lowering.refuse("sparse mma (mma.sp) is not executed");
-  MmaPlan plan;
-  if (!planOf(lowering, i, plan))
-    return false;
-  size_t count = plan.scale == Element::kNone ? 4 : 8;
-  if (!lowering.operands(i, count, count))
-    return false;
-  auto list = static_cast<uint32_t>(lowering.code().lists.size());
-  bool wide = plan.d == Element::kF64;
-  auto c = static_cast<size_t>(plan.registersOfC());
-  if (!appendRegisters(lowering, i.operands[0], c, wide, true, "D") ||
-      !appendRegisters(lowering, i.operands[1], static_cast<size_t>(plan.registersOfA()), wide,
-                       false, "A") ||
-      !appendRegisters(lowering, i.operands[2], static_cast<size_t>(plan.registersOfB()), wide,
-                       false, "B") ||
-      !appendRegisters(lowering, i.operands[3], c, wide, false, "C"))
-    return false;
-  if (count == 8 && (!appendScale(lowering, i.operands[4], i.operands[5]) ||
-                     !appendScale(lowering, i.operands[6], i.operands[7])))
-    return false;
-  Handler handler = plan.a == Element::kBF16                           ? &runHalf<Element::kBF16>
-                    : plan.a == Element::kF16                          ? &runHalf<Element::kF16>
-                    : plan.a == Element::kS8 || plan.a == Element::kU8 ? &runBytes
-                    : isIntegerElement(plan.a)                         ? &runSmallIntegers
-                    : wide                                             ? &runFloats<uint64_t>
-                                                                       : &runFloats<uint32_t>;
-  Op &op = lowering.emit(handler);
-  op.list = list;
-  op.count = static_cast<uint32_t>(lowering.code().lists.size()) - list;
-  op.immediate = plan.encode();
-  if (uint8_t mode = wide ? roundingOf(i) : 0; mode != 0) {
-    op.inner = op.run;
-    op.run = &runRounded;
-    op.variant = mode;
+Handler mmaHandler(const MmaPlan &plan) {
+  switch (plan.a) {
+  case Element::kF16:
+    return &runHalf<Element::kF16>;
+  case Element::kBF16:
+    return &runHalf<Element::kBF16>;
+  case Element::kS8:
+  case Element::kU8:
+    return &runBytes;
+  case Element::kF64:
+    return &runFloats<uint64_t>;
+  default:
+    return isIntegerElement(plan.a) ? &runSmallIntegers : &runFloats<uint32_t>;
   }
-  return true;
 }
 
 } // namespace platen::ptxsim

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tools/ptxsim/core/elements.h"
+#include "tools/ptxsim/core/program.h"
 
 #include <bit>
 #include <cstdint>
@@ -28,5 +29,8 @@ struct MmaPlan {
   static MmaPlan decode(int64_t bits) { return std::bit_cast<MmaPlan>(bits); }
 };
 static_assert(sizeof(MmaPlan) == 8);
+
+/// Executes what the op's immediate, a plan, says; its list holds D, A, B, C and the scales.
+Handler mmaHandler(const MmaPlan &plan);
 
 } // namespace platen::ptxsim

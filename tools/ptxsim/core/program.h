@@ -2,8 +2,8 @@
 //
 // A register file is a run of slots for one warp: a 32-bit register is uint32_t[32] (128 bytes), a
 // 64-bit one uint64_t[32]; narrower values lie zero-extended in 32-bit lanes; a predicate is the
-// uint32_t at the start of a slot, one bit a lane. Constants and special registers are slots too, filled when a
-// warp starts, so that a handler knows only byte offsets.
+// uint32_t at the start of a slot, one bit a lane. Constants and special registers are slots too,
+// filled when a warp starts, so that a handler knows only byte offsets.
 #pragma once
 
 #include "tools/ptxsim/core/simulator.h"
@@ -24,12 +24,12 @@ using Handler = void (*)(Warp &warp, const Op &op, uint32_t mask);
 
 struct Op {
   Handler run = nullptr;
-  Handler inner = nullptr;              // what a rounding wrapper calls
-  uint32_t guard = 0, guardXor = 0;     // predicate slot; lanes run where (predicate ^ guardXor)
-  uint32_t r[6] = {};                   // register file offsets: r[0] the result, then sources
-  uint32_t list = 0, count = 0;         // registers of vectors: Code::lists[list, list + count)
-  uint32_t target = 0;                  // of branches
-  uint32_t line = 0, instruction = 0;   // PTX line; index into Code::texts
+  Handler inner = nullptr;            // what a rounding wrapper calls
+  uint32_t guard = 0, guardXor = 0;   // predicate slot; lanes run where (predicate ^ guardXor)
+  uint32_t r[6] = {};                 // register file offsets: r[0] the result, then sources
+  uint32_t list = 0, count = 0;       // registers of vectors: Code::lists[list, list + count)
+  uint32_t target = 0;                // of branches
+  uint32_t line = 0, instruction = 0; // PTX line; index into Code::texts
   int64_t immediate = 0;
   ptx::Space space{};
   bool generic = false, wideAddress = false, isSigned = false, atomic = false, wide = false;
@@ -39,12 +39,51 @@ struct Op {
 };
 
 enum class Special : uint8_t {
-  kTidX, kTidY, kTidZ, kNtidX, kNtidY, kNtidZ, kCtaidX, kCtaidY, kCtaidZ, kNctaidX, kNctaidY,
-  kNctaidZ, kLaneId, kWarpId, kNwarpId, kWarpSize, kLaneMaskEq, kLaneMaskLt, kLaneMaskLe,
-  kLaneMaskGt, kLaneMaskGe, kClusterIdX, kClusterIdY, kClusterIdZ, kNclusterIdX, kNclusterIdY,
-  kNclusterIdZ, kClusterCtaidX, kClusterCtaidY, kClusterCtaidZ, kClusterNctaidX, kClusterNctaidY,
-  kClusterNctaidZ, kClusterCtarank, kClusterNctarank, kIsExplicitCluster, kSmId, kNsmId, kGridId,
-  kDynamicSharedBytes, kTotalSharedBytes, kClock, kClock64, kGlobalTimer, kZero,
+  kTidX,
+  kTidY,
+  kTidZ,
+  kNtidX,
+  kNtidY,
+  kNtidZ,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kLaneId,
+  kWarpId,
+  kNwarpId,
+  kWarpSize,
+  kLaneMaskEq,
+  kLaneMaskLt,
+  kLaneMaskLe,
+  kLaneMaskGt,
+  kLaneMaskGe,
+  kClusterIdX,
+  kClusterIdY,
+  kClusterIdZ,
+  kNclusterIdX,
+  kNclusterIdY,
+  kNclusterIdZ,
+  kClusterCtaidX,
+  kClusterCtaidY,
+  kClusterCtaidZ,
+  kClusterNctaidX,
+  kClusterNctaidY,
+  kClusterNctaidZ,
+  kClusterCtarank,
+  kClusterNctarank,
+  kIsExplicitCluster,
+  kSmId,
+  kNsmId,
+  kGridId,
+  kDynamicSharedBytes,
+  kTotalSharedBytes,
+  kClock,
+  kClock64,
+  kGlobalTimer,
+  kZero,
 };
 
 struct Slot {

@@ -9,19 +9,31 @@ constexpr size_t kMaxReaderSets = size_t{1} << 16;
 uint32_t agentOf(uint32_t writer) { return writer & kAgentMask; }
 uint32_t timeOf(uint32_t writer) { return writer >> kTimeShift; }
 
+/// Cell::reader: 0, one reader as agent | time << 6, or kSetBit | number of a set.
+constexpr uint32_t kSetBit = 1u << 31, kReaderTimeShift = 6;
+
+/// Calls f(agent, time) for the readers that `reader` means.
+template <class F> void overReaders(const Block &block, uint32_t reader, F f) {
+  if (reader & kSetBit)
+    for (auto [agent, time] : block.readerSets[reader ^ kSetBit].readers)
+      f(agent, time);
+  else if (reader != 0)
+    f(static_cast<uint8_t>(reader & kAgentMask), reader >> kReaderTimeShift);
+}
+
 /// Drops the reader sets that no cell mentions.
 void collect(Block &block) {
   std::vector<uint32_t> renamed(block.readerSets.size(), 0);
   std::vector<ReaderSet> kept(1);
   for (Cell &cell : block.cells) {
-    if (cell.reader == 0)
+    if (!(cell.reader & kSetBit))
       continue;
-    uint32_t &name = renamed[cell.reader];
+    uint32_t &name = renamed[cell.reader ^ kSetBit];
     if (name == 0) {
       name = static_cast<uint32_t>(kept.size());
-      kept.push_back(std::move(block.readerSets[cell.reader]));
+      kept.push_back(std::move(block.readerSets[cell.reader ^ kSetBit]));
     }
-    cell.reader = name;
+    cell.reader = name | kSetBit;
   }
   block.readerSets = std::move(kept);
   block.readerSteps.clear();
@@ -53,20 +65,29 @@ void RaceCheck::race(uint32_t offset, uint32_t agent, bool otherWrites, bool fen
   stop(ViolationKind::kSharedRace, text, lane_, offset);
 }
 
-uint32_t RaceCheck::addReader(uint32_t set) {
-  for (auto [agent, time] : block_.readerSets[set].readers)
-    if (agent == who_.agent && time >= who_.time)
-      return set;
-  uint64_t key = uint64_t{set} << 40 ^ uint64_t{who_.agent} << 32 ^ who_.time;
+uint32_t RaceCheck::addReader(uint32_t reader) {
+  uint32_t alone = who_.agent | who_.time << kReaderTimeShift;
+  // Readers ordered before this one need no entry: who is ordered after it is ordered after them.
+  bool concurrent = false, isThere = false;
+  overReaders(block_, reader, [&](uint8_t agent, uint32_t time) {
+    concurrent |= agent != who_.agent && who_.clock->of[agent] < time;
+    isThere |= agent == who_.agent && time >= who_.time;
+  });
+  if (!concurrent)
+    return alone;
+  if (isThere)
+    return reader;
+  uint64_t key = uint64_t{reader} << 32 | alone;
   auto [it, isNew] = block_.readerSteps.try_emplace(key, 0);
   if (!isNew)
     return it->second;
   ReaderSet grown;
-  for (auto [agent, time] : block_.readerSets[set].readers) // who is ordered before needs no entry
+  overReaders(block_, reader, [&](uint8_t agent, uint32_t time) {
     if (agent != who_.agent && who_.clock->of[agent] < time)
       grown.readers.emplace_back(agent, time);
+  });
   grown.readers.emplace_back(static_cast<uint8_t>(who_.agent), who_.time);
-  it->second = static_cast<uint32_t>(block_.readerSets.size());
+  it->second = static_cast<uint32_t>(block_.readerSets.size()) | kSetBit;
   block_.readerSets.push_back(std::move(grown));
   return it->second;
 }
@@ -91,9 +112,10 @@ void RaceCheck::step(uint64_t state, uint32_t offset) {
       race(offset, agent, true, true);
   }
   if (access_ & kWrite) {
-    for (auto [agent, time] : block_.readerSets[cell.reader].readers)
+    overReaders(block_, cell.reader, [&](uint8_t agent, uint32_t time) {
       if (agent != who_.agent && who_.clock->of[agent] < time)
         race(offset, agent, false, false);
+    });
     cell.writer = who_.agent | (access_ & kAtomic ? kAtomicBit : 0) | who_.time << kTimeShift;
     cell.reader = 0;
   } else if (!(access_ & kAtomic)) {

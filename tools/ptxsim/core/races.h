@@ -1,10 +1,10 @@
 // Race detection on shared memory: each cell remembers its last writer and the readers since.
 //
-// An access must be ordered (through barriers, mbarriers, release and acquire) after the conflicting
-// ones, or both must be strong (atomic, volatile, relaxed). What goes through the asynchronous proxy
-// sees a generic write only past a proxy fence. Lanes of one warp are not told apart.
-// Sets of readers are interned in the block, because the cells of a tile share few of them; most
-// accesses therefore find cell after cell in the same state and cost one comparison each.
+// An access must be ordered (through barriers, mbarriers, release and acquire) after the
+// conflicting ones, or both must be strong (atomic, volatile, relaxed). What goes through the
+// asynchronous proxy sees a generic write only past a proxy fence. Lanes of one warp are not told
+// apart. Sets of readers are interned in the block, because the cells of a tile share few of them;
+// most accesses therefore find cell after cell in the same state and cost one comparison each.
 #pragma once
 
 #include "tools/ptxsim/core/asynchrony.h"
@@ -28,12 +28,13 @@ public:
       std::memcpy(&cells[c], &after_, 8);
     }
   }
+  void setLane(uint32_t lane) { lane_ = lane; }
   /// The range is that of 32 lanes, each with `bytes`, from `offset`: names the lane in a report.
   void spread(uint32_t offset, uint32_t bytes) { first_ = offset, laneBytes_ = bytes; }
 
 private:
   void step(uint64_t state, uint32_t offset); // sets before_ and after_, or stops
-  uint32_t addReader(uint32_t set);
+  uint32_t addReader(uint32_t reader);
   [[noreturn]] void race(uint32_t offset, uint32_t agent, bool otherWrites, bool fenceMissing);
 
   Block &block_;

@@ -41,14 +41,22 @@ std::string_view pipeName(Pipe pipe) {
 
 std::string_view violationName(ViolationKind kind) {
   switch (kind) {
-  case ViolationKind::kOutOfBounds: return "out-of-bounds";
-  case ViolationKind::kUninitialisedRead: return "uninitialised-read";
-  case ViolationKind::kMisaligned: return "misaligned";
-  case ViolationKind::kSharedRace: return "shared-race";
-  case ViolationKind::kDeadlock: return "deadlock";
-  case ViolationKind::kHang: return "hang";
-  case ViolationKind::kIllegalInstruction: return "illegal-instruction";
-  case ViolationKind::kTrap: return "trap";
+  case ViolationKind::kOutOfBounds:
+    return "out-of-bounds";
+  case ViolationKind::kUninitialisedRead:
+    return "uninitialised-read";
+  case ViolationKind::kMisaligned:
+    return "misaligned";
+  case ViolationKind::kSharedRace:
+    return "shared-race";
+  case ViolationKind::kDeadlock:
+    return "deadlock";
+  case ViolationKind::kHang:
+    return "hang";
+  case ViolationKind::kIllegalInstruction:
+    return "illegal-instruction";
+  case ViolationKind::kTrap:
+    return "trap";
   }
   return "unknown";
 }

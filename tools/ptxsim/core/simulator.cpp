@@ -98,8 +98,8 @@ std::span<const GlobalVariable> Module::globals() const { return program_->globa
 std::string_view Module::target() const { return program_->ast->target; }
 int Module::version() const { return program_->ast->version; }
 
-base::Result<std::unique_ptr<LoadedModule>>
-LoadedModule::load(std::shared_ptr<const Module> module, Memory &memory, int owner) {
+base::Result<std::unique_ptr<LoadedModule>> LoadedModule::load(std::shared_ptr<const Module> module,
+                                                               Memory &memory, int owner) {
   std::unique_ptr<LoadedModule> loaded(new LoadedModule());
   loaded->module_ = std::move(module);
   loaded->memory_ = &memory;
@@ -278,8 +278,8 @@ base::Result<Report> run(const LoadedModule &module, const Memory &memory, const
   state.globals = module.globalAddresses();
   state.table = memory.table();
   state.cluster = launch.cluster;
-  state.sharedBytes = static_cast<uint32_t>(state.code->info.staticSharedBytes +
-                                            launch.dynamicSharedBytes);
+  state.sharedBytes =
+      static_cast<uint32_t>(state.code->info.staticSharedBytes + launch.dynamicSharedBytes);
   PLATEN_RETURN_IF_ERROR(fillImage(state, module));
   Work work(state);
   work.clusters = launch.grid.count() / launch.cluster.count();

@@ -11,8 +11,8 @@
 
 namespace platen::ptxsim {
 
-/// A kernel `k` with parameters p0, p1, p2 (addresses) and the usual registers, %rd0 to %rd2 holding
-/// the parameters and %r0 the thread's number.
+/// A kernel `k` with parameters p0, p1, p2 (addresses) and the usual registers, %rd0 to %rd2
+/// holding the parameters and %r0 the thread's number.
 inline std::string kernelText(const std::string &body, const std::string &directives = "",
                               const std::string &outside = "") {
   return ".version 8.8\n.target sm_90a\n.address_size 64\n" + outside +

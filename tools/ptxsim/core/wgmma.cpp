@@ -5,221 +5,19 @@
 // accumulators. Reported: registers of an operation in flight that anything else touches;
 // accumulators or A written since the last wgmma.fence; no fence at all; warps of a warpgroup that
 // do not issue the same; illegal descriptors; shared memory that changes meanwhile (asynchrony.h).
+#include "tools/ptxsim/core/wgmma.h"
 #include "tools/ptxsim/core/asynchrony.h"
-#include "tools/ptxsim/core/fragments.h"
+
+#include "tools/ptxsim/core/asynchrony.h"
 #include "tools/ptxsim/core/matrix.h"
 #include "tools/ptxsim/core/matrix_descriptor.h"
 #include "tools/ptxsim/core/matrix_state.h"
-#include "tools/ptxsim/core/multiply.h"
 
 #include <algorithm>
 #include <bit>
 
 namespace platen::ptxsim {
 namespace {
-
-constexpr uint32_t kRows = 16;     // of A in one warp
-constexpr uint32_t kRowBytes = 32; // of A, and of a column of B: k elements, in every shape
-constexpr uint32_t kChunks = 2;
-
-/// What a wgmma.mma_async does, in eight bytes.
-struct WgmmaPlan {
-  uint16_t n = 0;
-  Element a{}, b{}, d{};
-  uint8_t flags = 0;
-  uint16_t unused = 0;
-  enum : uint8_t {
-    kSaturate = 1,
-    kARegisters = 2, // A lies in registers
-    kTransposeA = 4,
-    kTransposeB = 8,
-    kNegate = 16, // the products
-    kNegatedPredicate = 32,
-  };
-  bool has(uint8_t flag) const { return flags & flag; }
-  uint32_t k() const { return kRowBytes * 8 / static_cast<uint32_t>(bitsOf(a)); }
-  uint32_t accumulators() const { return d == Element::kF16 ? n / 4u : n / 2u; }
-};
-static_assert(sizeof(WgmmaPlan) == 8);
-
-/// Everything that is known when the operation is issued.
-struct Job {
-  Warp *warp;
-  WgmmaPlan plan;
-  const uint32_t *d, *a; // register slots
-  std::vector<uint32_t> aChunks, bChunks;
-  bool accumulate;
-};
-
-void readChunks(const Block &block, const std::vector<uint32_t> &offsets, uint8_t *bytes) {
-  for (uint32_t offset : offsets) {
-    std::memcpy(bytes, block.shared.data() + offset, 16);
-    bytes += 16;
-  }
-}
-
-/// A of the warp as 16 rows of 32 bytes, k adjacent (MN-major: turned around).
-void readA(const Job &job, uint8_t *rows) {
-  if (job.plan.has(WgmmaPlan::kARegisters)) {
-    uint32_t words[kRows * 8];
-    gatherA(*job.warp, job.a, kRows, 8, words);
-    std::memcpy(rows, words, sizeof words);
-    return;
-  }
-  if (!job.plan.has(WgmmaPlan::kTransposeA))
-    return readChunks(*job.warp->block, job.aChunks, rows);
-  uint16_t columns[16][kRows], turned[kRows][16]; // [k][row], 16-bit elements
-  readChunks(*job.warp->block, job.aChunks, reinterpret_cast<uint8_t *>(columns));
-  for (uint32_t k = 0; k < 16; ++k)
-    for (uint32_t row = 0; row < kRows; ++row)
-      turned[row][k] = columns[k][row];
-  std::memcpy(rows, turned, sizeof turned);
-}
-
-/// B as n columns of 32 bytes, k adjacent.
-void readB(const Job &job, uint8_t *columns) {
-  if (!job.plan.has(WgmmaPlan::kTransposeB))
-    return readChunks(*job.warp->block, job.bChunks, columns);
-  uint32_t n = job.plan.n;
-  std::vector<uint16_t> rows(16 * n);
-  readChunks(*job.warp->block, job.bChunks, reinterpret_cast<uint8_t *>(rows.data()));
-  for (uint32_t column = 0; column < n; ++column)
-    for (uint32_t k = 0; k < 16; ++k)
-      std::memcpy(columns + column * kRowBytes + 2 * k, &rows[k * n + column], 2);
-}
-
-// Accumulators of eight columns as [column][row of 16]. A register of a half (rows 0-7, 8-15)
-// holds, in lane 4·row + t, column 2t (the even one) or 2t + 1.
-void transpose(__m128 (&rows)[4]) { _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]); }
-
-void loadAccumulators(const Job &job, uint32_t block, double *tile) {
-  if (job.plan.d == Element::kF16) {
-    for (uint32_t half = 0; half < 2; ++half) {
-      double values[64];
-      decodeElements(Element::kF16, job.warp->lanes<uint32_t>(job.d[2 * block + half]), 64, values);
-      for (uint32_t row = 0; row < 8; ++row)
-        for (uint32_t column = 0; column < 8; ++column)
-          tile[column * kRows + 8 * half + row] = values[row * 8 + column];
-    }
-    return;
-  }
-  for (uint32_t r = 0; r < 4; ++r) {
-    const float *lanes = job.warp->lanes<float>(job.d[4 * block + r]);
-    for (uint32_t quarter = 0; quarter < 2; ++quarter) {
-      __m128 rows[4];
-      for (uint32_t row = 0; row < 4; ++row)
-        rows[row] = _mm_load_ps(lanes + (4 * quarter + row) * 4);
-      transpose(rows);
-      for (uint32_t t = 0; t < 4; ++t)
-        _mm256_storeu_pd(tile + (2 * t + r % 2) * kRows + 8 * (r / 2) + 4 * quarter,
-                         _mm256_cvtps_pd(rows[t]));
-    }
-  }
-}
-
-void storeAccumulators(const Job &job, uint32_t block, const double *tile) {
-  if (job.plan.d == Element::kF16) {
-    for (uint32_t half = 0; half < 2; ++half) {
-      uint32_t *lanes = job.warp->lanes<uint32_t>(job.d[2 * block + half]);
-      for (uint32_t lane = 0; lane < 32; ++lane) {
-        const double *pair = tile + 2 * (lane % 4) * kRows + 8 * half + lane / 4;
-        lanes[lane] = roundToF16(pair[0]) | uint32_t{roundToF16(pair[kRows])} << 16;
-      }
-    }
-    return;
-  }
-  const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(0x7FFFFFFF));
-  for (uint32_t r = 0; r < 4; ++r) {
-    float *lanes = job.warp->lanes<float>(job.d[4 * block + r]);
-    for (uint32_t quarter = 0; quarter < 2; ++quarter) {
-      __m128 columns[4];
-      for (uint32_t t = 0; t < 4; ++t) {
-        __m128 value = _mm256_cvtpd_ps(
-            _mm256_loadu_pd(tile + (2 * t + r % 2) * kRows + 8 * (r / 2) + 4 * quarter));
-        columns[t] = _mm_blendv_ps(value, nan, _mm_cmpunord_ps(value, value));
-      }
-      transpose(columns);
-      for (uint32_t row = 0; row < 4; ++row)
-        _mm_store_ps(lanes + (4 * quarter + row) * 4, columns[row]);
-    }
-  }
-}
-
-void multiplyFloats(const Job &job) {
-  const WgmmaPlan &plan = job.plan;
-  auto k = static_cast<int>(plan.k());
-  uint8_t aBytes[kRows * kRowBytes], bBytes[256 * kRowBytes];
-  double a[kRows * 32], turned[kRows * 32], b[8 * 32], tile[8 * kRows];
-  readA(job, aBytes);
-  readB(job, bBytes);
-  decodeElements(plan.a, aBytes, static_cast<int>(kRows) * k, a);
-  double sign = plan.has(WgmmaPlan::kNegate) ? -1 : 1;
-  for (int row = 0; row < static_cast<int>(kRows); ++row)
-    for (int i = 0; i < k; ++i)
-      turned[i * static_cast<int>(kRows) + row] = sign * a[row * k + i];
-  for (uint32_t block = 0; block < plan.n / 8u; ++block) {
-    decodeElements(plan.b, bBytes + block * 8 * kRowBytes, 8 * k, b);
-    if (job.accumulate)
-      loadAccumulators(job, block, tile);
-    else
-      std::fill(std::begin(tile), std::end(tile), 0.0);
-    multiplyTile(tile, b, turned, 8, kRows, k); // the transpose of A times B
-    storeAccumulators(job, block, tile);
-  }
-}
-
-void multiplyIntegers(const Job &job) {
-  const WgmmaPlan &plan = job.plan;
-  constexpr int kPairs = kRowBytes / 2;
-  uint8_t aBytes[kRows * kRowBytes], bBytes[256 * kRowBytes];
-  int16_t a[kRows * kRowBytes], b[8 * kRowBytes];
-  int32_t turned[kPairs * kRows], bPairs[8 * kPairs], tile[8 * kRows];
-  readA(job, aBytes);
-  readB(job, bBytes);
-  bool isBits = plan.a == Element::kB1;
-  if (!isBits) {
-    decodeElements(plan.a, aBytes, kRows * kRowBytes, a);
-    for (int row = 0; row < static_cast<int>(kRows); ++row)
-      for (int pair = 0; pair < kPairs; ++pair)
-        std::memcpy(&turned[pair * static_cast<int>(kRows) + row], &a[(row * kPairs + pair) * 2],
-                    4);
-  }
-  for (uint32_t block = 0; block < plan.n / 8u; ++block) {
-    const uint8_t *columns = bBytes + block * 8 * kRowBytes;
-    std::fill(std::begin(tile), std::end(tile), 0);
-    if (isBits) {
-      for (uint32_t column = 0; column < 8; ++column)
-        for (uint32_t row = 0; row < kRows; ++row)
-          for (uint32_t word = 0; word < kRowBytes / 8; ++word) {
-            uint64_t x, y;
-            std::memcpy(&x, aBytes + row * kRowBytes + 8 * word, 8);
-            std::memcpy(&y, columns + column * kRowBytes + 8 * word, 8);
-            tile[column * kRows + row] += std::popcount(x & y);
-          }
-    } else {
-      decodeElements(plan.b, columns, 8 * kRowBytes, b);
-      std::memcpy(bPairs, b, sizeof bPairs);
-      multiplyTile(tile, bPairs, turned, 8, kRows, kPairs);
-    }
-    for (uint32_t r = 0; r < 4; ++r) {
-      auto *lanes = job.warp->lanes<int32_t>(job.d[4 * block + r]);
-      for (uint32_t lane = 0; lane < 32; ++lane)
-        lanes[lane] = addTo(job.accumulate ? lanes[lane] : 0,
-                            tile[(2 * (lane % 4) + r % 2) * kRows + 8 * (r / 2) + lane / 4],
-                            plan.has(WgmmaPlan::kSaturate));
-    }
-  }
-}
-
-void perform(const Job &job) {
-  if (isIntegerElement(job.plan.a))
-    multiplyIntegers(job);
-  else
-    multiplyFloats(job);
-  std::vector<uint8_t> &fenced = matrixState(*job.warp->block).warps[job.warp->index].fenced;
-  for (uint32_t r = 0; r < job.plan.accumulators(); ++r)
-    std::memcpy(fenced.data() + job.d[r], job.warp->registers + job.d[r], 128);
-}
 
 /// Marks the registers of everything in flight, for checkWatched().
 void watch(Warp &warp, const WarpMatrix &state) {
@@ -298,15 +96,17 @@ std::vector<uint32_t> chunksOfA(const Warp &warp, const WgmmaPlan &plan, uint64_
   bool isMnMajor = plan.has(WgmmaPlan::kTransposeA);
   MatrixLayout layout = decodeWgmmaDescriptor(descriptor, isMnMajor, "A");
   uint32_t part = warp.index % 4;
-  return isMnMajor ? chunkOffsets(*warp.block, layout, 0, plan.k(), part * kChunks, kChunks, "A")
-                   : chunkOffsets(*warp.block, layout, part * kRows, kRows, 0, kChunks, "A");
+  return isMnMajor ? chunkOffsets(*warp.block, layout, 0, plan.k(), part * kWgmmaChunks,
+                                  kWgmmaChunks, "A")
+                   : chunkOffsets(*warp.block, layout, part * kWgmmaRows, kWgmmaRows, 0,
+                                  kWgmmaChunks, "A");
 }
 
 std::vector<uint32_t> chunksOfB(const Warp &warp, const WgmmaPlan &plan, uint64_t descriptor) {
   bool isMnMajor = plan.has(WgmmaPlan::kTransposeB);
   MatrixLayout layout = decodeWgmmaDescriptor(descriptor, isMnMajor, "B");
   return isMnMajor ? chunkOffsets(*warp.block, layout, 0, plan.k(), 0, plan.n / 8u, "B")
-                   : chunkOffsets(*warp.block, layout, 0, plan.n, 0, kChunks, "B");
+                   : chunkOffsets(*warp.block, layout, 0, plan.n, 0, kWgmmaChunks, "B");
 }
 
 void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
@@ -329,8 +129,8 @@ void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
   if (inRegisters)
     flight.inputs.assign(list + plan.accumulators(), list + op.count);
   checkRegisters(warp, op, mine, flight);
-  Job job{&warp,     plan, list, list + plan.accumulators(), {}, chunksOfB(warp, plan, bBits),
-          scale != 0};
+  WgmmaJob job{&warp,     plan, list, list + plan.accumulators(), {}, chunksOfB(warp, plan, bBits),
+               scale != 0};
   Pending pending;
   pending.track = Track::kMatrix;
   pending.ordered = true;
@@ -339,11 +139,11 @@ void runMmaAsync(Warp &warp, const Op &op, uint32_t mask) {
     appendReads(*warp.block, job.aChunks, pending.ranges);
   }
   appendReads(*warp.block, job.bChunks, pending.ranges);
-  pending.perform = [job = std::move(job)](const Pending &) { perform(job); };
+  pending.perform = [job = std::move(job)](const Pending &) { performWgmma(job); };
   mine.flights.push_back(std::move(flight));
   watch(warp, mine);
   warp.yield(); // the next turn watches registers
-  countMatrix(warp, uint64_t{kRows} * plan.n * plan.k());
+  countMatrix(warp, uint64_t{kWgmmaRows} * plan.n * plan.k());
   issue(warp, op, std::move(pending));
 }
 
@@ -412,6 +212,28 @@ bool immediates(Lowering &lowering, const Instruction &i, size_t at, WgmmaPlan &
   return true;
 }
 
+bool typesFit(const Instruction &i, const WgmmaPlan &plan) {
+  bool isSame = plan.a == plan.b, isF32 = plan.d == Element::kF32;
+  bool isHalfOrF32 = isF32 || plan.d == Element::kF16;
+  switch (plan.a) {
+  case Element::kF16:
+    return isSame && isHalfOrF32;
+  case Element::kBF16:
+  case Element::kTF32:
+    return isSame && isF32;
+  case Element::kE4M3:
+  case Element::kE5M2:
+    return (plan.b == Element::kE4M3 || plan.b == Element::kE5M2) && isHalfOrF32;
+  case Element::kS8:
+  case Element::kU8:
+    return (plan.b == Element::kS8 || plan.b == Element::kU8) && plan.d == Element::kS32;
+  case Element::kB1:
+    return isSame && plan.d == Element::kS32 && Lowering::has(i, "and") && Lowering::has(i, "popc");
+  default:
+    return false;
+  }
+}
+
 bool planOf(Lowering &lowering, const Instruction &i, WgmmaPlan &plan) {
   Shape shape;
   if (i.parts.size() < 8 || i.parts[2] != "sync" || i.parts[3] != "aligned" ||
@@ -424,32 +246,8 @@ bool planOf(Lowering &lowering, const Instruction &i, WgmmaPlan &plan) {
       types[count++] = e;
   plan.d = types[0], plan.a = types[1], plan.b = types[2];
   plan.n = static_cast<uint16_t>(shape.n);
-  auto isBytes = [](Element e) { return e == Element::kE4M3 || e == Element::kE5M2; };
   bool integers = isIntegerElement(plan.a);
-  bool fits = false, halfResult = plan.d == Element::kF16;
-  switch (plan.a) {
-  case Element::kF16:
-    fits = plan.b == plan.a && (halfResult || plan.d == Element::kF32);
-    break;
-  case Element::kBF16:
-  case Element::kTF32:
-    fits = plan.b == plan.a && plan.d == Element::kF32;
-    break;
-  case Element::kE4M3:
-  case Element::kE5M2:
-    fits = isBytes(plan.b) && (halfResult || plan.d == Element::kF32);
-    break;
-  case Element::kS8:
-  case Element::kU8:
-    fits = (plan.b == Element::kS8 || plan.b == Element::kU8) && plan.d == Element::kS32;
-    break;
-  case Element::kB1:
-    fits = plan.b == plan.a && plan.d == Element::kS32 && Lowering::has(i, "and") &&
-           Lowering::has(i, "popc");
-    break;
-  default:
-    break;
-  }
+  bool fits = typesFit(i, plan);
   if (count != 3 || !fits)
     return lowering.refuse("wgmma.mma_async has no such combination of types");
   bool step = shape.n % 8 == 0 && (!integers || shape.n <= 32 || shape.n % 16 == 0);

@@ -55,6 +55,16 @@ TEST_F(StreamTest, PinnedSourcesAreReadLateAndPageableOnesAtTheCall) {
   EXPECT_EQ(download<uint32_t>(p, 2), (std::vector<uint32_t>{8, 7}));
 }
 
+TEST_F(StreamTest, TheLastLegOfAPageableCopyIsAsynchronous) {
+  CUdeviceptr p = upload(std::vector<uint32_t>{1});
+  uint32_t value = 2;
+  EXPECT_OK(cuMemcpyHtoD(p, &value, 4));                    // returns once the bytes are staged
+  EXPECT_OK(cuMemcpyDtoHAsync(pinned_, p, 4, streams_[0])); // does not wait for the legacy stream
+  EXPECT_OK(cuStreamSynchronize(streams_[0]));
+  EXPECT_EQ(pinned_[0], 1u);
+  EXPECT_EQ(valueAt(p), 2u); // in the legacy stream it is ordered
+}
+
 TEST_F(StreamTest, AMissingEventBetweenStreamsShows) {
   CUdeviceptr p = upload(std::vector<uint32_t>{1});
   ASSERT_OK(cuCtxSynchronize());

@@ -61,6 +61,7 @@ protected:
   template <class T> CUdeviceptr upload(const std::vector<T> &values) {
     CUdeviceptr pointer = allocate(values.size() * sizeof(T));
     EXPECT_OK(cuMemcpyHtoD(pointer, values.data(), values.size() * sizeof(T)));
+    EXPECT_OK(cuCtxSynchronize()); // the last leg of a copy from pageable memory is asynchronous
     return pointer;
   }
   template <class T> std::vector<T> download(CUdeviceptr pointer, size_t count) {

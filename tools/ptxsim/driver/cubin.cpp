@@ -74,12 +74,13 @@ template <class Visit> void eachRecord(std::span<const std::byte> section, Visit
   }
 }
 
-/// The suffix that .nv.compat records: attribute 9 is 1 for 'a', 2 for 'f'.
+/// The suffix that .nv.compat records: attribute 9 is 1 for 'a'. Family code ('f') looks like plain
+/// code, and runs where plain code runs: on its own and later members of the major version.
 char suffixOf(std::span<const std::byte> compat) {
   char suffix = 0;
   eachRecord(compat, [&](uint8_t attribute, uint16_t value, auto) {
     if (attribute == 9)
-      suffix = value == 1 ? 'a' : value == 2 ? 'f' : '\0';
+      suffix = value == 1 ? 'a' : '\0';
   });
   return suffix;
 }

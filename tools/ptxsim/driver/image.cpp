@@ -134,6 +134,8 @@ ChooseResult chooseFromFatbin(std::string_view image, Architecture device,
       return refuse(ImageProblem::kInvalidImage, "the entry for " + entry.architecture.name() +
                                                      " holds a cubin for " +
                                                      cubin->architecture.name());
+    if (!cubin->architecture.suffix) // a cubin does not tell 'f', the container does
+      cubin->architecture.suffix = entry.architecture.suffix;
     // The closest architecture; of equals the one that is made for it alone.
     auto score = [](Architecture a) {
       return a.number * 4 + (a.suffix == 'a' ? 2 : a.suffix != 0);

@@ -1,6 +1,7 @@
-// The generated refusals.cpp has one line for each function of cuda.h: a weak definition that refuses
-// by name. Where another file defines the function, the linker takes that. Without cuda.h, whose
-// declarations would contradict the empty parameter lists (the C calling convention allows them).
+// The generated refusals.cpp has one line for each function of cuda.h: a weak definition that
+// refuses by name. Where another file defines the function, the linker takes that. Without cuda.h,
+// whose declarations would contradict the empty parameter lists (the C calling convention allows
+// them).
 #pragma once
 
 extern "C" int ptxsimNotSupported(const char *name);
