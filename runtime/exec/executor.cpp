@@ -279,7 +279,9 @@ uint64_t Executor::fixedBytes(const plan::Plan &plan, uint32_t target) {
   uint64_t scratch = 0;
   for (const plan::Kernel &kernel : route.kernels)
     scratch = std::max(scratch, kernel.scratch_bytes);
-  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch +
+  uint64_t sampler =
+      route.sampler ? manifest.limits.step_rows * (sizeof(PlatenSampling) + sizeof(int32_t)) : 0;
+  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch + sampler +
          route.caches.size() * kCacheAlignment + StepBuffer::maxBytes(manifest.limits);
 }
 
