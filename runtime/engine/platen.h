@@ -56,9 +56,10 @@ struct EngineOptions {
   /// On CUDA devices: steps of few tokens are recorded and replayed. Results are the same without.
   bool cuda_graphs = true;
   /// On CUDA devices whose plan can: tokens are drawn on the device, and only they are read, for
-  /// requests without repetition penalty and log probabilities. Greedy tokens are the same as without.
-  /// Drawn ones follow the same distribution and depend on the request alone, but a seed gives other
-  /// draws than on the host: the device inverts the distribution in order of probability.
+  /// requests without repetition penalty and log probabilities. Greedy tokens are the same as
+  /// without. Drawn ones follow the same distribution and depend on the request alone, but a seed
+  /// gives other draws than on the host: the device inverts the distribution in order of
+  /// probability.
   bool device_sampling = true;
 };
 
