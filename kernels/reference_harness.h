@@ -5,7 +5,10 @@
 #include "kernels/data_harness.h"
 #include "kernels/specs.h"
 
+#include <algorithm>
+#include <cmath>
 #include <gtest/gtest.h>
+#include <limits>
 #include <numeric>
 
 namespace platen::kernels::harness {
@@ -121,6 +124,50 @@ inline void expectQuantized(const Buffer &panel, const std::vector<float> &x, ui
       ASSERT_EQ(stored, sum);
     }
   }
+}
+
+/// y = x / max(x) + column, rows of width 24 within tokens of 100 elements, 3 heads from
+/// element 10.
+inline RowProgramSpec headsOverMaximum() {
+  RowProgramSpec spec;
+  spec.rowsPerToken = 3, spec.width = 24;
+  spec.rowInputs = {{100, 10}}, spec.columnInputs = 1;
+  spec.outputs.resize(1);
+  RowStage maximum, divide;
+  maximum.inputs = {{RowInput::Kind::kRow, 0}};
+  maximum.reductions = {{maximum.block.input(0), RowStage::ReduceKind::kMax}};
+  divide.inputs = {
+      {RowInput::Kind::kRow, 0}, {RowInput::Kind::kReduction, 0}, {RowInput::Kind::kColumn, 0}};
+  const auto x = divide.block.input(0), top = divide.block.input(1), column = divide.block.input(2);
+  divide.stores = {{divide.block.add(divide.block.div(x, top), column), 0}};
+  spec.stages = {maximum, divide};
+  return spec;
+}
+inline void expectHeadsOverMaximum(const Buffer &y, const std::vector<float> &in,
+                                   const std::vector<float> &bias, uint64_t tokens) {
+  for (uint64_t t = 0; t < tokens; ++t)
+    for (uint64_t head = 0; head < 3; ++head) {
+      const float *row = &in[t * 100 + 10 + head * 24];
+      const float largest = *std::max_element(row, row + 24);
+      for (uint64_t c = 0; c < 24; ++c)
+        ASSERT_EQ(y.as<float>()[(t * 3 + head) * 24 + c], row[c] / largest + bias[c]);
+    }
+}
+
+/// Where exp has no ordinary result, and what it must be there.
+inline std::vector<float> expSpecialValues() {
+  const float infinity = std::numeric_limits<float>::infinity();
+  return {0.0F, -infinity, infinity, std::nanf(""), 200.0F, -200.0F};
+}
+inline void expectExpOfSpecialValues(const Buffer &y) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float *value = y.as<float>();
+  EXPECT_EQ(value[0], 1.0F);
+  EXPECT_EQ(value[1], 0.0F);
+  EXPECT_EQ(value[2], infinity);
+  EXPECT_TRUE(std::isnan(value[3]));
+  EXPECT_EQ(value[4], infinity);
+  EXPECT_EQ(value[5], 0.0F);
 }
 
 inline std::vector<double> normRow(const float *x, const std::vector<float> &w, double epsilon) {

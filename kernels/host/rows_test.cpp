@@ -130,47 +130,20 @@ TEST_P(OnTarget, ExpSpecialValues) {
   block.unary(ScalarOpKind::kExp, block.input(0));
   const RowProgramSpec spec = elementwiseProgram(6, block, 1);
   const Code code = compile({spec}, target());
-  const float infinity = std::numeric_limits<float>::infinity();
   const BufferPtr y = output(6);
-  run(code, spec, tokensStep(1),
-      {floats({0.0F, -infinity, infinity, std::nanf(""), 200.0F, -200.0F}), y});
-  const float *value = y->as<float>();
-  EXPECT_EQ(value[0], 1.0F);
-  EXPECT_EQ(value[1], 0.0F);
-  EXPECT_EQ(value[2], infinity);
-  EXPECT_TRUE(std::isnan(value[3]));
-  EXPECT_EQ(value[4], infinity);
-  EXPECT_EQ(value[5], 0.0F);
+  run(code, spec, tokensStep(1), {floats(expSpecialValues()), y});
+  expectExpOfSpecialValues(*y);
 }
 
 TEST_P(OnTarget, HeadsInStridedRowsWithMaximum) {
-  // y = x / max(x) + column, rows of width 24 within tokens of 100 elements, 3 heads from
-  // element 10.
-  RowProgramSpec spec;
-  spec.rowsPerToken = 3, spec.width = 24;
-  spec.rowInputs = {{100, 10}}, spec.columnInputs = 1;
-  spec.outputs.resize(1);
-  RowStage maximum, divide;
-  maximum.inputs = {{RowInput::Kind::kRow, 0}};
-  maximum.reductions = {{maximum.block.input(0), RowStage::ReduceKind::kMax}};
-  divide.inputs = {
-      {RowInput::Kind::kRow, 0}, {RowInput::Kind::kReduction, 0}, {RowInput::Kind::kColumn, 0}};
-  const auto x = divide.block.input(0), top = divide.block.input(1), column = divide.block.input(2);
-  divide.stores = {{divide.block.add(divide.block.div(x, top), column), 0}};
-  spec.stages = {maximum, divide};
+  const RowProgramSpec spec = headsOverMaximum();
   const Code code = compile({spec}, target());
   const uint64_t tokens = 4;
   const std::vector<float> in = randomFloats(tokens * 100, 3), bias = randomFloats(24, 4);
   const BufferPtr y = output(tokens * 72);
   run(code, spec, tokensStep(tokens), {floats(in), floats(bias), y}, 5);
   EXPECT_TRUE(y->intact());
-  for (uint64_t t = 0; t < tokens; ++t)
-    for (uint64_t head = 0; head < 3; ++head) {
-      const float *row = &in[t * 100 + 10 + head * 24];
-      const float largest = *std::max_element(row, row + 24);
-      for (uint64_t c = 0; c < 24; ++c)
-        ASSERT_EQ(y->as<float>()[(t * 3 + head) * 24 + c], row[c] / largest + bias[c]);
-    }
+  expectHeadsOverMaximum(*y, in, bias, tokens);
 }
 
 TEST_P(OnTarget, SelectRows) {

@@ -176,35 +176,15 @@ TEST_P(CudaRows, ScalarOperations) {
           << "op " << static_cast<int>(one.op) << " of " << x[i];
     }
   }
-  const float infinity = std::numeric_limits<float>::infinity();
   const BufferPtr y = output(6);
   ASSERT_EQ(run(set, scalarProgram(6, ScalarOpKind::kExp), tokensStep(1),
-                {floats({0.0F, -infinity, infinity, std::nanf(""), 200.0F, -200.0F}), y}),
+                {floats(expSpecialValues()), y}),
             "");
-  const float *value = y->as<float>();
-  EXPECT_EQ(value[0], 1.0F);
-  EXPECT_EQ(value[1], 0.0F);
-  EXPECT_EQ(value[2], infinity);
-  EXPECT_TRUE(std::isnan(value[3]));
-  EXPECT_EQ(value[4], infinity);
-  EXPECT_EQ(value[5], 0.0F);
+  expectExpOfSpecialValues(*y);
 }
 
 TEST_P(CudaRows, HeadsInStridedRowsWithMaximum) {
-  // y = x / max(x) + column, rows of width 24 within tokens of 100 elements, 3 heads from element
-  // 10.
-  RowProgramSpec spec;
-  spec.rowsPerToken = 3, spec.width = 24;
-  spec.rowInputs = {{100, 10}}, spec.columnInputs = 1;
-  spec.outputs.resize(1);
-  RowStage maximum, divide;
-  maximum.inputs = {{RowInput::Kind::kRow, 0}};
-  maximum.reductions = {{maximum.block.input(0), RowStage::ReduceKind::kMax}};
-  divide.inputs = {
-      {RowInput::Kind::kRow, 0}, {RowInput::Kind::kReduction, 0}, {RowInput::Kind::kColumn, 0}};
-  const auto x = divide.block.input(0), top = divide.block.input(1), column = divide.block.input(2);
-  divide.stores = {{divide.block.add(divide.block.div(x, top), column), 0}};
-  spec.stages = {maximum, divide};
+  const RowProgramSpec spec = headsOverMaximum();
   KernelSet set(GetParam());
   set.add(spec);
   ASSERT_EQ(set.compile(), "");
@@ -212,13 +192,7 @@ TEST_P(CudaRows, HeadsInStridedRowsWithMaximum) {
   const std::vector<float> in = randomFloats(tokens * 100, 3), bias = randomFloats(24, 4);
   const BufferPtr y = output(tokens * 72);
   ASSERT_EQ(run(set, spec, tokensStep(tokens), {floats(in), floats(bias), y}), "");
-  for (uint64_t t = 0; t < tokens; ++t)
-    for (uint64_t head = 0; head < 3; ++head) {
-      const float *row = &in[t * 100 + 10 + head * 24];
-      const float largest = *std::max_element(row, row + 24);
-      for (uint64_t c = 0; c < 24; ++c)
-        ASSERT_EQ(y->as<float>()[(t * 3 + head) * 24 + c], row[c] / largest + bias[c]);
-    }
+  expectHeadsOverMaximum(*y, in, bias, tokens);
 }
 
 TEST_P(CudaRows, SelectRows) {

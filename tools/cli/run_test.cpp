@@ -11,7 +11,6 @@
 namespace platen::cli {
 namespace {
 
-using engine::fake::makeEngine;
 using engine::fake::Style;
 using testing::HasSubstr;
 
@@ -31,8 +30,11 @@ struct Ran {
 
 Ran run(
     Style style, const RunOptions &options, const std::string &prompt,
-    const std::function<bool()> &interrupted = [] { return false; }) {
-  engine::Engine engine = makeEngine(style);
+    const std::function<bool()> &interrupted = [] { return false; },
+    const std::string &device = "arithmetic") {
+  engine::EngineParts parts = engine::fake::makeParts(style);
+  parts.model.device = device;
+  engine::Engine engine = engine::EngineAccess::make(std::move(parts));
   std::ostringstream out, err;
   int code = runRequest(engine, options, prompt, interrupted, out, err);
   return {code, out.str(), err.str()};
@@ -157,6 +159,26 @@ TEST(Run, JsonHoldsTextTokensAndTimings) {
   EXPECT_GT(json["time_to_first_token_seconds"], 0);
   EXPECT_GT(json["decode_tokens_per_second"], 0);
   EXPECT_EQ(ran.err, "");
+}
+
+TEST(Run, TimesOfASimulatedDeviceAreNotShown) {
+  constexpr const char *kDevice = "cuda:0, platen simulated sm_80, compute capability 8.0";
+  RunOptions options;
+  options.request.max_tokens = 3;
+  const auto going = [] { return false; };
+  Ran text = run(Style::kAlphabet, options, "a", going, kDevice);
+  EXPECT_EQ(text.code, 0);
+  EXPECT_THAT(text.err, HasSubstr("a simulated device: times are not measured"));
+  EXPECT_THAT(text.err, testing::Not(HasSubstr("tokens/s")));
+  options.json = true;
+  const nlohmann::json simulated =
+      nlohmann::json::parse(run(Style::kAlphabet, options, "a", going, kDevice).out);
+  EXPECT_EQ(simulated["simulated"], true);
+  for (const auto &[key, value] : simulated.items())
+    EXPECT_TRUE(key.find("second") == std::string::npos) << key;
+  const nlohmann::json measured = nlohmann::json::parse(run(Style::kAlphabet, options, "a").out);
+  EXPECT_EQ(measured["simulated"], false);
+  EXPECT_TRUE(measured.contains("decode_tokens_per_second"));
 }
 
 TEST(Run, InterruptionKeepsWhatWasGenerated) {

@@ -21,21 +21,6 @@ template <class F> bool withBits(Lowering &l, Type type, F f) {
 template <class F> bool withBits32(Lowering &l, Type type, F f) {
   return type == Type::kB16 ? l.refuse("it takes .b32 and .b64") : withBits(l, type, f);
 }
-/// Calls f for a 32- or 64-bit .u or .s type.
-template <class F> bool withWord(Lowering &l, Type type, F f) {
-  switch (type) {
-  case Type::kU32:
-    return f(uint32_t{});
-  case Type::kS32:
-    return f(int32_t{});
-  case Type::kU64:
-    return f(uint64_t{});
-  case Type::kS64:
-    return f(int64_t{});
-  default:
-    return l.refuse("it takes .u32, .s32, .u64 and .s64");
-  }
-}
 
 /// p = a op b on predicates. variant: 0 and, 1 or, 2 xor; immediate: flips of a and b.
 void runPredicateLogic(Warp &warp, const Op &op, uint32_t mask) {

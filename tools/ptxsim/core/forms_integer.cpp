@@ -35,22 +35,6 @@ template <class F> uint32_t halves(uint32_t a, uint32_t b, F f) {
              << 16;
 }
 
-/// Calls f for a 32- or 64-bit integer type, refuses the others.
-template <class F> bool withWord(Lowering &l, Type type, F f) {
-  switch (type) {
-  case Type::kU32:
-    return f(uint32_t{});
-  case Type::kS32:
-    return f(int32_t{});
-  case Type::kU64:
-    return f(uint64_t{});
-  case Type::kS64:
-    return f(int64_t{});
-  default:
-    return l.refuse("it takes .u32, .s32, .u64 and .s64");
-  }
-}
-
 /// As withInteger, without the bit-size types.
 template <class F> bool withNumber(Lowering &l, Type type, F f) {
   if (type == Type::kB16 || type == Type::kB32 || type == Type::kB64)

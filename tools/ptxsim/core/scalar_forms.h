@@ -90,6 +90,22 @@ inline uint32_t packMask(const uint32_t *m) {
   return bits;
 }
 
+/// Calls f for a 32- or 64-bit .u or .s type, refuses the others.
+template <class F> bool withWord(Lowering &l, Type type, F f) {
+  switch (type) {
+  case Type::kU32:
+    return f(uint32_t{});
+  case Type::kS32:
+    return f(int32_t{});
+  case Type::kU64:
+    return f(uint64_t{});
+  case Type::kS64:
+    return f(int64_t{});
+  default:
+    return l.refuse("it takes .u32, .s32, .u64 and .s64");
+  }
+}
+
 /// A predicate source as the lanes see it: offset and ~0 where it is negated.
 struct PredicateSource {
   uint32_t offset = 0, flip = 0;
