@@ -3,7 +3,7 @@
 // weights.
 #include "kernels/cuda/abi.h"
 #include "runtime/decode/sampler.h"
-#include "tests/conformance/simulated_kernels.h"
+#include "tests/conformance/kernel_set.h"
 
 #include <algorithm>
 #include <cmath>
