@@ -1,5 +1,6 @@
 #include "compiler/programs.h"
 #include "compiler/emit/cuda/emit.h"
+#include "compiler/emit/cuda/plan_code.h"
 #include "compiler/emit/host/emit.h"
 #include "compiler/select/cuda_kernels.h"
 #include "compiler/select/select.h"
@@ -112,20 +113,10 @@ public:
   }
   Status write(plan::PlanWriter &writer, plan::Manifest &manifest) const override {
     for (const Target &target : targets_) {
-      plan::CodeTarget code;
-      code.name = target.architecture->name;
-      code.features = {code.name};
+      PLATEN_ASSIGN_OR_RETURN(
+          plan::CodeTarget code,
+          writeCudaCode(writer, std::string(target.architecture->name), target.images));
       code.program = target.program;
-      std::string bytes;
-      for (const std::string &image : target.images) {
-        bytes.resize((bytes.size() + plan::kDataAlignment - 1) / plan::kDataAlignment *
-                     plan::kDataAlignment);
-        code.entry_offsets.push_back(bytes.size());
-        code.entry_bytes.push_back(image.size());
-        bytes += image;
-      }
-      PLATEN_ASSIGN_OR_RETURN(code.section,
-                              writeCode(writer, code.name, std::as_bytes(std::span(bytes))));
       manifest.targets.push_back(std::move(code));
     }
     return Status::ok();

@@ -5,6 +5,7 @@
 // requests and says how the launch takes them. Another kind of device is another source.
 #pragma once
 
+#include "compiler/plan_extent.h"
 #include "kernels/specs.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
@@ -14,31 +15,6 @@
 #include <vector>
 
 namespace platen::compiler {
-
-/// What the plan calls what a kernel calls `extent`, and back. No kernel counts sequences.
-constexpr kernels::Extent kernelExtent(plan::Extent extent) {
-  switch (extent) {
-  case plan::Extent::kTokens:
-    return kernels::Extent::kTokens;
-  case plan::Extent::kRows:
-    return kernels::Extent::kRows;
-  case plan::Extent::kOne:
-  case plan::Extent::kSequences:
-    break;
-  }
-  return kernels::Extent::kOne;
-}
-constexpr plan::Extent planExtent(kernels::Extent extent) {
-  switch (extent) {
-  case kernels::Extent::kTokens:
-    return plan::Extent::kTokens;
-  case kernels::Extent::kRows:
-    return plan::Extent::kRows;
-  case kernels::Extent::kOne:
-    break;
-  }
-  return plan::Extent::kOne;
-}
 
 /// How a launch takes the kernels of one request.
 struct KernelChoice {

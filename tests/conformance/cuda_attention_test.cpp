@@ -3,7 +3,7 @@
 // whatever the kernel, the batch and the chunking. Slots of the cache that no position owns are
 // uninitialised: reading one fails. Absent pages are -1.
 #include "kernels/reference_harness.h"
-#include "tests/conformance/simulated_kernels.h"
+#include "tests/conformance/kernel_set.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
@@ -284,8 +284,9 @@ void CudaAttention::pagedAttention(const std::vector<AttentionCase> &cases) {
 INSTANTIATE_TEST_SUITE_P(Cuda, CudaAttention, testing::ValuesIn(testedArchitectures()),
                          [](const auto &info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Cuda, CudaAttentionFamilies,
-                         testing::ValuesIn(wholeProduct() ? std::vector<std::string>{}
-                                                          : std::vector<std::string>{"sm_90a"}),
+                         testing::ValuesIn(wholeProduct() || onDriver()
+                                               ? std::vector<std::string>{}
+                                               : std::vector<std::string>{"sm_90a"}),
                          [](const auto &info) { return info.param; });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CudaAttentionFamilies);
 

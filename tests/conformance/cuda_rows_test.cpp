@@ -2,7 +2,7 @@
 // quantised panels code by code.
 #include "kernels/descriptor.h"
 #include "kernels/reference_harness.h"
-#include "tests/conformance/simulated_kernels.h"
+#include "tests/conformance/kernel_set.h"
 
 #include <cmath>
 #include <gtest/gtest.h>

@@ -5,7 +5,7 @@
 #include "kernels/cuda/abi.h"
 #include "runtime/decode/philox.h"
 #include "runtime/decode/sampler.h"
-#include "tests/conformance/simulated_kernels.h"
+#include "tests/conformance/kernel_set.h"
 
 #include <algorithm>
 #include <cmath>

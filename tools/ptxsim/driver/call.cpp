@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include <utility>
+
 namespace platen::ptxsim::driver {
 namespace {
 
@@ -18,6 +20,13 @@ void atExit() {
   driver.report->write();
 }
 
+/// Destructors of a program's statics may call the driver when the main thread's thread-local
+/// objects are gone already: they find a new stack, which nobody frees.
+thread_local std::vector<uint64_t> *stack = nullptr;
+thread_local struct StackOwner {
+  ~StackOwner() { delete std::exchange(stack, nullptr); }
+} owner;
+
 } // namespace
 
 CallbackScope::CallbackScope() { ++callbackDepth; }
@@ -28,8 +37,11 @@ bool isInsideCallback() { return callbackDepth != 0; }
 bool isPerThreadDefault() { return perThreadDepth != 0; }
 
 std::vector<uint64_t> &contextStack() {
-  thread_local std::vector<uint64_t> stack;
-  return stack;
+  if (stack == nullptr) {
+    stack = new std::vector<uint64_t>;
+    static_cast<void>(&owner); // which otherwise would not be made
+  }
+  return *stack;
 }
 
 Driver &Driver::get() {

@@ -57,6 +57,13 @@ CUresult checkCluster(const Device &device, const KernelOperation &kernel) {
   return CUDA_SUCCESS;
 }
 
+/// What a compiler would use at most: the largest block that the kernel declares must fit.
+int registersOfPtx(const KernelInfo &info) {
+  const auto threads = static_cast<int>(std::max<uint32_t>(info.maxThreads, 1));
+  const int most = std::clamp(kRegistersPerMultiprocessor / threads / 8 * 8, 16, 255);
+  return std::clamp(static_cast<int>(info.registerEstimate), 16, most);
+}
+
 } // namespace
 
 int Function::threadLimit() const {
@@ -122,9 +129,7 @@ CUresult getFunction(Driver &driver, ModuleObject &module, std::string_view name
   function->image = module.image;
   function->module = module.handle;
   function->info = info;
-  function->registers = machine && machine->registers
-                            ? machine->registers
-                            : std::clamp(static_cast<int>(info->registerEstimate), 16, 255);
+  function->registers = machine && machine->registers ? machine->registers : registersOfPtx(*info);
   function->maxDynamicShared =
       info->staticSharedBytes < kSharedPerBlock ? kSharedPerBlock - info->staticSharedBytes : 0;
   driver.functions.add(function);

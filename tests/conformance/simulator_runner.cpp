@@ -1,17 +1,14 @@
-#include "tests/conformance/simulated_kernels.h"
+// The PTX of plans' images, executed by the simulator's core with all its checks.
+#include "tests/conformance/runner.h"
 
-#include "compiler/emit/cuda/emit.h"
 #include "kernels/cuda/abi.h"
 #include "tests/conformance/image_ptx.h"
 #include "tests/conformance/mutant.h"
 #include "tools/ptxsim/core/tensor_map.h"
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <gtest/gtest.h>
-#include <optional>
-#include <sstream>
 
 namespace platen::conformance {
 
@@ -157,134 +154,37 @@ std::string launch(const ptxsim::LoadedModule &module, const ptxsim::Memory &mem
   return "";
 }
 
-} // namespace
-
-std::vector<Order> orders() {
-  using ptxsim::AsyncOrder;
-  std::vector<Order> all = {{AsyncOrder::kEarliest, 0, 0, "earliest"},
-                            {AsyncOrder::kLatest, 0, 40, "latest"},
-                            {AsyncOrder::kRandom, 1, 0, "random1"}};
-  for (uint64_t seed = 2; wholeProduct() && seed <= 4; ++seed)
-    all.push_back({AsyncOrder::kRandom, seed, seed, "random" + std::to_string(seed)});
-  return all;
-}
-
-bool wholeProduct() {
-  const char *all = std::getenv("PLATEN_CUDA_ALL");
-  return all != nullptr && *all != '\0' && *all != '0';
-}
-
-std::vector<std::string> testedArchitectures() {
-  std::vector<std::string> names;
-  if (const char *chosen = std::getenv("PLATEN_CUDA_ARCHITECTURES");
-      chosen != nullptr && *chosen != '\0') {
-    std::istringstream list(chosen);
-    for (std::string name; std::getline(list, name, ',');)
-      names.push_back(name);
-    return names;
+class SimulatorRunner : public Runner {
+public:
+  std::string compiledFor(const kernels::CudaArchitecture &architecture) const override {
+    // The virtual architecture of the same name gives the same PTX without machine code.
+    const std::string name(architecture.name);
+    return architecture.isPtx ? name : "compute_" + name.substr(3);
   }
-  if (!wholeProduct())
-    return {"sm_80"};
-  for (const kernels::CudaArchitecture &architecture : kernels::kCudaArchitectures)
-    names.emplace_back(architecture.name);
-  return names;
-}
-
-std::string missingTools() {
-  const base::Status found = compiler::findCudaCompiler();
-  return found.isOk() ? "" : found.toString();
-}
-
-KernelSet::KernelSet(const std::string &architecture, kernels::CudaLimits limits)
-    : architecture_(*kernels::findCudaArchitecture(architecture)), limits_(limits) {}
-
-const std::vector<CudaKernelInfo> &KernelSet::add(const kernels::CudaKernelSpec &spec) {
-  auto all = kernels::cudaCandidates(spec, architecture_, limits_);
-  EXPECT_TRUE(all.isOk()) << all.status().toString();
-  if (!all.isOk())
-    return candidates_["none"];
-  if (const Mutant *mutant = Mutant::requested())
-    mutant->apply(all.value());
-  const std::string key = all.value().front().key;
-  return candidates_[key] = std::move(all).value();
-}
-
-CudaKernelInfo KernelSet::addMutant(const CudaKernelInfo &kernel, const std::string &from,
-                                    const std::string &to) {
-  CudaKernelInfo mutant = kernel;
-  mutant.name += "_mutant" + std::to_string(candidates_.size());
-  const size_t at = mutant.source.find(from);
-  EXPECT_NE(at, std::string::npos) << "not in the source: " << from;
-  EXPECT_EQ(mutant.source.find(from, at + 1), std::string::npos) << "twice in the source: " << from;
-  if (at != std::string::npos)
-    mutant.source.replace(at, from.size(), to);
-  auto rename = [&](std::string &text) {
-    for (size_t found = 0; (found = text.find(kernel.name, found)) != std::string::npos;
-         found += mutant.name.size())
-      text.replace(found, kernel.name.size(), mutant.name);
-  };
-  rename(mutant.source);
-  for (CudaPhase &phase : mutant.phases)
-    rename(phase.entry);
-  candidates_[mutant.name] = {mutant};
-  return mutant;
-}
-
-std::string KernelSet::compile() {
-  if (Mutant::requested() != nullptr)
-    return ""; // when they run: most mutants fail their first launch
-  std::vector<const CudaKernelInfo *> wanted;
-  for (const auto &[key, list] : candidates_)
-    for (const CudaKernelInfo &info : list)
-      if (!modules_.contains(info.name))
-        wanted.push_back(&info);
-  return compile(wanted);
-}
-
-std::string KernelSet::compile(const std::vector<const CudaKernelInfo *> &wanted) {
-  // The virtual architecture of the same name gives the same PTX without machine code.
-  const std::string name(architecture_.name);
-  const std::string target = architecture_.isPtx ? name : "compute_" + name.substr(3);
-  std::vector<compiler::CudaJob> jobs;
-  for (const CudaKernelInfo *info : wanted)
-    jobs.push_back({info->name, info->source, target});
-  compiler::CudaEmitOptions options;
-  options.processes = 2;
-  auto code = compiler::emitCuda(jobs, options);
-  if (!code.isOk())
-    return code.status().toString();
-  for (const compiler::CudaCode &one : code.value()) {
-    auto module = ptxsim::Module::parse(ptxOf(one.image));
-    if (!module.isOk())
-      return one.name + ": " + module.status().toString();
-    for (const ptxsim::KernelInfo &kernel : module.value()->kernels())
-      if (!kernel.refusals.empty())
-        return kernel.name + ": " + kernel.refusals.front().toString();
-    modules_[one.name] = std::move(module).value();
+  std::string load(const std::vector<const CudaKernelInfo *> &kernels,
+                   const std::vector<compiler::CudaCode> &code) override {
+    for (size_t i = 0; i < kernels.size(); ++i) {
+      auto module = ptxsim::Module::parse(ptxOf(code[i].image));
+      if (!module.isOk())
+        return code[i].name + ": " + module.status().toString();
+      for (const ptxsim::KernelInfo &kernel : module.value()->kernels())
+        if (!kernel.refusals.empty())
+          return kernel.name + ": " + kernel.refusals.front().toString();
+      modules_[kernels[i]->name] = std::move(module).value();
+    }
+    return "";
   }
-  return "";
-}
+  bool has(const std::string &kernel) const override { return modules_.contains(kernel); }
+  std::string run(const CudaKernelInfo &kernel, const Step &step,
+                  const std::vector<BufferPtr> &operands, const KernelSet::Run &how) override;
 
-std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
-                           const std::vector<BufferPtr> &operands, const Run &how) {
-  const Mutant *mutant = Mutant::requested();
-  if (mutant != nullptr && !modules_.contains(kernel.name)) {
-    const std::string why = compile({&kernel});
-    mutant->log(why.empty() ? "compiled" : "refused", kernel.name, why);
-    if (!why.empty())
-      return why;
-  }
-  if (mutant != nullptr && mutant->counts() && how.counters == nullptr) {
-    ptxsim::Counters counters;
-    Run counted = how;
-    counted.counters = &counters;
-    std::string why = run(kernel, step, operands, counted);
-    mutant->logCounters(kernel.name, counters);
-    return why;
-  }
-  if (operands.size() != kernel.operands.size())
-    return kernel.name + " takes " + std::to_string(kernel.operands.size()) + " operands, not " +
-           std::to_string(operands.size());
+private:
+  std::map<std::string, std::shared_ptr<const ptxsim::Module>> modules_; // by kernel's name
+};
+
+std::string SimulatorRunner::run(const CudaKernelInfo &kernel, const Step &step,
+                                 const std::vector<BufferPtr> &operands,
+                                 const KernelSet::Run &how) {
   Arena arena;
   Parameters parameters{{arena.step(step)}};
   std::map<const kernels::harness::Buffer *, uint64_t> places; // an operand may stand twice
@@ -315,15 +215,12 @@ std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
   auto loaded = ptxsim::LoadedModule::load(modules_.at(kernel.name), arena.memory(), 0);
   if (!loaded.isOk())
     return kernel.name + ": " + loaded.status().toString();
-  const int64_t actual = kernel.extent == Extent::kOne    ? 1
-                         : kernel.extent == Extent::kRows ? step.rows
-                                                          : step.tokens;
-  const uint64_t extent =
-      std::min<uint64_t>(static_cast<uint64_t>(actual) + how.order.surplus, kernel.maxExtent);
+  const LaunchExtent extent = extentOf(kernel, step, how.order);
   for (const CudaPhase &phase : kernel.phases)
-    if (std::string why = launch(*loaded.value(), arena.memory(), phase, extent, parameters, how);
+    if (std::string why =
+            launch(*loaded.value(), arena.memory(), phase, extent.grid, parameters, how);
         !why.empty())
-      return why + " (" + how.order.name + ", extent " + std::to_string(actual) + ")";
+      return why + " (" + how.order.name + ", extent " + std::to_string(extent.actual) + ")";
   for (size_t i = 0; i < operands.size(); ++i) {
     const OperandInfo::Role role = kernel.operands[i].role;
     if (role == OperandInfo::Role::kOutput)
@@ -333,5 +230,9 @@ std::string KernelSet::run(const CudaKernelInfo &kernel, const Step &step,
   }
   return "";
 }
+
+} // namespace
+
+std::unique_ptr<Runner> makeSimulatorRunner() { return std::make_unique<SimulatorRunner>(); }
 
 } // namespace platen::conformance

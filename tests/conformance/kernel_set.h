@@ -1,10 +1,14 @@
-// CUDA kernels compiled as a plan carries them and executed by the PTX simulator, for tests that
-// compare them with references.
+// CUDA kernels compiled as a plan carries them and executed, for tests that compare them with
+// references.
 //
 // A set compiles all candidates of the requests added to it for one architecture (NVRTC in worker
-// processes, PTX alone: the machine code's sibling, see emit_cuda_test), takes the PTX out of the
-// fat binaries, and runs launches with the simulator's checks on: accesses outside an operand,
-// reads of what nobody wrote, races, deadlocks and hangs are failures. Outputs begin uninitialised.
+// processes) and runs launches, by default on the PTX simulator (PTX alone: the machine code's
+// sibling, see emit_cuda_test) with its checks on: accesses outside an operand, reads of what
+// nobody wrote, races, deadlocks and hangs are failures. Outputs begin uninitialised.
+//
+// With PLATEN_CUDA_CONFORMANCE=driver the kernels are written into a plan, for the architecture of
+// the first device of the CUDA driver (PLATEN_CUDA_DRIVER, else the system's), and run there by
+// platen's own runtime: the same tests on a real GPU.
 #pragma once
 
 #include "kernels/cuda/describe.h"
@@ -29,25 +33,29 @@ struct Order {
 };
 /// Earliest, latest and a random order; the whole product of tests takes more seeds.
 std::vector<Order> orders();
+/// Whether PLATEN_CUDA_CONFORMANCE asks for the driver's device in place of the simulator's core.
+bool onDriver();
+/// The driver's first device: whose machine code it takes, and PTX. Ends the program, saying why,
+/// if there is none: who asks for a device shall not see tests pass without one.
+std::vector<std::string> architecturesOfDevice();
 
 /// Whether PLATEN_CUDA_ALL asks for the whole product of requests, architectures and orders.
 bool wholeProduct();
-/// Names of the architectures to test: one of each generation of PTX; PLATEN_CUDA_ARCHITECTURES
-/// (separated by commas) replaces them.
+/// Names of the architectures to test; PLATEN_CUDA_ARCHITECTURES (separated by commas) replaces
+/// them.
 std::vector<std::string> testedArchitectures();
 /// Empty if NVRTC and its companions are there; else why not.
 std::string missingTools();
 
+class Runner;
+
 class KernelSet {
 public:
   explicit KernelSet(const std::string &architecture, kernels::CudaLimits limits = {});
+  ~KernelSet();
 
   /// The candidates of a request; an error fails the test.
   const std::vector<kernels::CudaKernelInfo> &add(const kernels::CudaKernelSpec &spec);
-  /// A broken twin of a kernel, its source changed in one place, for tests of the tests. Fails the
-  /// test unless `from` stands in the source exactly once.
-  kernels::CudaKernelInfo addMutant(const kernels::CudaKernelInfo &kernel, const std::string &from,
-                                    const std::string &to);
   /// Compiles what was added since; "" or the error.
   std::string compile();
 
@@ -70,7 +78,7 @@ private:
   const kernels::CudaArchitecture &architecture_;
   kernels::CudaLimits limits_;
   std::map<std::string, std::vector<kernels::CudaKernelInfo>> candidates_; // by their first's key
-  std::map<std::string, std::shared_ptr<const ptxsim::Module>> modules_;   // by kernel's name
+  std::unique_ptr<Runner> runner_;
 };
 
 } // namespace platen::conformance
