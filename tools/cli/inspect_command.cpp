@@ -154,6 +154,10 @@ void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
         printKernel("  or", program.kernels[alternative]);
     }
   }
+  if (program.sampler) {
+    fmt::print("sampler     {}: over rows\n", programName(manifest, program));
+    printKernel("any", program.kernels[*program.sampler]);
+  }
 }
 
 nlohmann::json toJson(const plan::Kernel &kernel) {
@@ -197,6 +201,8 @@ nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
   }
   for (const plan::Launch &launch : program.launches)
     json["launches"].push_back(launch.name);
+  if (program.sampler)
+    json["sampler"] = program.kernels[*program.sampler].name;
   return json;
 }
 
