@@ -180,6 +180,11 @@ TEST(Batch, LogitsAreReadOnlyForWhoNeedsThem) {
   }
   ASSERT_TRUE(engine.score(std::vector<int32_t>{3, 4, 5}).isOk());
   EXPECT_EQ(model->reads_of_logits, 1U);
+  // A plan may come from anywhere: what its sampler says is checked.
+  model->drawn_amiss = fake::kVocabulary;
+  auto amiss = engine.submit(plain), beside = engine.submit(penalised);
+  EXPECT_EQ(engine.wait(*beside)->tokens, fake::referenceTokens(penalised, Style::kHash));
+  EXPECT_THAT(engine.wait(*amiss)->status.toString(), testing::HasSubstr("the vocabulary has 64"));
 }
 
 TEST(Batch, CancelKeepsWhatWasGenerated) {

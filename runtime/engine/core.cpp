@@ -186,12 +186,17 @@ std::vector<Core::Decision> Core::decide(const StepPlan &plan, exec::StepOutputs
   return decisions;
 }
 
-Core::Decision Core::decideDrawn(const Sequence &sequence, int32_t token) {
+Core::Decision Core::decideDrawn(const Sequence &sequence, int32_t token) const {
   Decision decision;
-  if (token >= 0)
-    decision.token = token;
-  else
+  if (token < 0)
     decision.status = decode::brokenLogits().at(nextPosition(sequence));
+  else if (token >= parts_.model.vocabulary) // the kernel came with the plan
+    decision.status =
+        base::internalError("the plan's sampler drew token " + std::to_string(token) +
+                                ", the vocabulary has " + std::to_string(parts_.model.vocabulary),
+                            nextPosition(sequence));
+  else
+    decision.token = token;
   return decision;
 }
 

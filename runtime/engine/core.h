@@ -59,7 +59,7 @@ private:
 
   Decision decideOne(const Sequence &sequence, const schedule::Assignment &range,
                      std::span<const float> rows);
-  static Decision decideDrawn(const Sequence &sequence, int32_t token);
+  Decision decideDrawn(const Sequence &sequence, int32_t token) const;
   /// Whether the executor draws this sequence's tokens. That depends on the request alone, and so
   /// its tokens do too.
   bool isDrawnByDevice(const Sequence &sequence) const;

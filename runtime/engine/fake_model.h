@@ -139,9 +139,9 @@ public:
       logits_.insert(logits_.end(), row.begin(), row.end());
     }
     for (size_t row = 0; row < in.sampling.size(); ++row)
-      tokens_.push_back(
-          drawFrom(std::span<const float>(logits_).subspan(row * kVocabulary, kVocabulary),
-                   in.sampling[row]));
+      tokens_.push_back(drawn_amiss + drawFrom(std::span<const float>(logits_).subspan(
+                                                   row * kVocabulary, kVocabulary),
+                                               in.sampling[row]));
     exec::StepOutputs outputs;
     outputs.tokens = tokens_;
     if (in.read_logits) {
@@ -153,6 +153,7 @@ public:
   bool samples() const override { return samples_; }
 
   uint64_t reads_of_logits = 0; ///< steps that asked for them
+  int32_t drawn_amiss = 0;      ///< added to every token that it draws
 
   /// The next step fails.
   void failNext(base::Status status) { fail_next_ = std::move(status); }

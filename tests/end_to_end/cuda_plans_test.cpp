@@ -52,6 +52,15 @@ protected:
   TemporaryFolder folder_;
 };
 
+std::set<uint32_t> weightsOf(const plan::DeviceProgram &program) {
+  std::set<uint32_t> weights;
+  for (const plan::Launch &launch : program.launches)
+    for (const plan::Operand &operand : launch.operands)
+      if (operand.kind == plan::OperandKind::kWeight)
+        weights.insert(operand.index);
+  return weights;
+}
+
 TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
   const std::filesystem::path model = tinyModel("tiny-gemma3-dynamo-raw");
   auto host = compileFor({"host"}, model, folder_ / "host.plan");
@@ -75,6 +84,8 @@ TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
   const plan::DeviceProgram &cuda = manifest.programs[1];
   EXPECT_EQ(cuda.launches.size(), manifest.programs[0].launches.size());
   EXPECT_EQ(cuda.arena_bytes, manifest.programs[0].arena_bytes);
+  for (const plan::DeviceProgram &program : manifest.programs)
+    EXPECT_EQ(weightsOf(program).size(), manifest.weights.size()) << "every program needs them all";
   EXPECT_FALSE(manifest.programs[0].sampler);
   for (size_t program : {1, 2}) {
     ASSERT_TRUE(manifest.programs[program].sampler);
