@@ -252,24 +252,10 @@ Handler transferOf(Type type, bool wide, bool loads, size_t count) {
   }
 }
 
-bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
-  if (!knownQualifiers(l, i, {}) || !l.operands(i, 2, 3))
-    return false;
-  Type type = Lowering::type(i);
-  if (type == Type::kNone || type == Type::kB128)
-    return l.refuse("loads and stores of this type are not executed");
-  const Operand &data = i.operands[loads ? 0 : 1], &memory = i.operands[loads ? 1 : 0];
-  std::span<const Operand> elements(&data, 1);
-  if (data.kind == Operand::Kind::kVector)
-    elements = data.elements;
-  size_t written = Lowering::has(i, "v2")   ? 2
-                   : Lowering::has(i, "v4") ? 4
-                   : Lowering::has(i, "v8") ? 8
-                                            : 1;
-  if (elements.size() != written)
-    return l.refuse("the vector has " + std::to_string(elements.size()) + " elements");
-  std::vector<uint32_t> offsets;
-  bool wide = ptx::bitsOf(type) == 64, first = true, half = false;
+/// The slots of the vector's elements; `wide`: all have 64 bits, `half`: one has 16.
+bool transferSlots(Lowering &l, std::span<const Operand> elements, Type type, bool loads,
+                   std::vector<uint32_t> &offsets, bool &wide, bool &half) {
+  bool first = true;
   for (const Operand &element : elements) {
     Place place;
     bool isName = element.kind == Operand::Kind::kName && element.name != "_";
@@ -289,7 +275,39 @@ bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
     }
     offsets.push_back(place.offset);
   }
-  Handler handler = transferOf(type, wide, loads, elements.size());
+  return true;
+}
+
+bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
+  if (!knownQualifiers(l, i, {}) || !l.operands(i, 2, 3))
+    return false;
+  Type type = Lowering::type(i);
+  if (type == Type::kNone)
+    return l.refuse("loads and stores of this type are not executed");
+  const Operand &data = i.operands[loads ? 0 : 1], &memory = i.operands[loads ? 1 : 0];
+  std::span<const Operand> elements(&data, 1);
+  if (data.kind == Operand::Kind::kVector)
+    elements = data.elements;
+  size_t written = Lowering::has(i, "v2")   ? 2
+                   : Lowering::has(i, "v4") ? 4
+                   : Lowering::has(i, "v8") ? 8
+                                            : 1;
+  if (elements.size() != written)
+    return l.refuse("the vector has " + std::to_string(elements.size()) + " elements");
+  std::vector<uint32_t> offsets;
+  bool wide = ptx::bitsOf(type) >= 64, half = false;
+  if (type == Type::kB128) { // two halves, as a vector of 64-bit words
+    uint32_t halves[2];
+    if (written != 1 || data.kind == Operand::Kind::kVector)
+      return l.refuse("vectors of 128-bit elements are not executed");
+    if (!l.quad(data, halves, loads))
+      return false;
+    offsets.assign(halves, halves + 2);
+    type = Type::kB64;
+  } else if (!transferSlots(l, elements, type, loads, offsets, wide, half)) {
+    return false;
+  }
+  Handler handler = transferOf(type, wide, loads, offsets.size());
   if (!handler)
     return l.refuse("a register does not fit the type");
   Op &op = l.emit(handler);

@@ -7,6 +7,8 @@ namespace {
 
 constexpr uint32_t kMaxInlineDepth = 32;
 constexpr size_t kMaxOps = size_t{1} << 22;
+constexpr uint32_t kMaxInlinedCalls = 65536;
+constexpr size_t kMaxLocalBytes = 512 * 1024; // that a thread can have on every architecture
 
 const Form *findForm(std::string_view opcode) {
   for (std::span<const Form> table : {integerForms(), floatForms(), convertForms(), memoryForms(),
@@ -151,19 +153,32 @@ bool Lowering::findRegister(std::string_view name, Place &place) {
         slot->second.wide = ptx::bitsOf(type) == 64;
         slot->second.isPredicate = type == Type::kPred;
         slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
-        slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
-        if (ptx::bitsOf(type) > 64) {
-          frame_->registers.erase(slot);
-          return refuse("128-bit registers are not executed");
-        }
-        slot->second.offset = allocate(slot->second.wide ? 256 : 128);
+        slot->second.offset = allocate(type == Type::kB128 ? 512 : slot->second.wide ? 256 : 128);
       }
       place = slot->second;
+      if (place.bits == 128 && !takesQuads_)
+        return refuse("only mov, ld, st and atom take 128-bit registers");
       return true;
     }
     if (s == scopes[s].parent)
       return false;
   }
+}
+
+bool Lowering::quad(const Operand &operand, uint32_t (&halves)[2], bool isDestination) {
+  Place place;
+  takesQuads_ = true;
+  bool found = operand.kind == Operand::Kind::kName && findRegister(operand.name, place);
+  takesQuads_ = false;
+  if (found && place.bits == 128) {
+    halves[0] = place.offset, halves[1] = place.offset + 256;
+    return true;
+  }
+  if (isDestination && operand.kind == Operand::Kind::kName && operand.name == "_") {
+    halves[0] = scratch(true), halves[1] = scratch(true);
+    return true;
+  }
+  return refuse("a 128-bit register is needed");
 }
 
 bool Lowering::special(std::string_view name, Place &place) {
@@ -423,6 +438,10 @@ void Lowering::lowerFunction() {
   layOut(root_, true);
   lowerBody(root_);
   current_ = nullptr;
+  refused_ = false;
+  if (code_.info.localBytes > kMaxLocalBytes)
+    refuse("a thread's local memory has " + std::to_string(code_.info.localBytes) +
+           " bytes, more than 512 KiB");
   code_.info.localBytes = (code_.info.localBytes + 15) / 16 * 16;
 }
 
@@ -540,6 +559,8 @@ bool Lowering::call(const Instruction &i) {
     return refuse("external function '" + std::string(name.name) + "' is not executed");
   if (frame_->depth >= kMaxInlineDepth)
     return refuse("calls are nested deeper than 32 (recursion is not executed)");
+  if (++calls_ > kMaxInlinedCalls)
+    return refuse("the kernel has more than 65536 calls, those of inlined functions included");
   Frame inner;
   inner.function = callee;
   inner.depth = frame_->depth + 1;

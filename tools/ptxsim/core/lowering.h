@@ -63,6 +63,8 @@ public:
   /// Slot of a source; immediates and addresses of variables become constants of the lane width.
   bool source(const Operand &operand, bool wide, Place &place, Type immediate = Type::kNone);
   bool destination(const Operand &operand, Place &place, bool wideSink = false);
+  /// The slots of the low and the high 64 bits of a 128-bit register.
+  bool quad(const Operand &operand, uint32_t (&halves)[2], bool isDestination);
   bool predicate(const Operand &operand, uint32_t &offset, bool &negated);
   /// Whether the operand names a predicate register.
   bool isPredicate(const Operand &operand);
@@ -115,10 +117,10 @@ private:
   Frame root_;
   Frame *frame_ = nullptr;
   const Instruction *current_ = nullptr;
-  uint32_t text_ = 0;
+  uint32_t text_ = 0, calls_ = 0;
   uint32_t alwaysTrue_ = 0, guard_ = 0, guardXor_ = 0, carry_ = 0;
   Pipe pipe_ = Pipe::kAlu;
-  bool refused_ = false;
+  bool refused_ = false, takesQuads_ = false;
   std::unordered_map<std::string, uint32_t> constants_;
   std::unordered_map<uint32_t, Place> specials_;
 };
