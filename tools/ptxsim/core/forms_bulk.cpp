@@ -125,7 +125,8 @@ void runStoreBulk(Warp &warp, const Op &op, uint32_t mask) {
         read();
       if (bytes == 0)
         return;
-      uint8_t *out = resolveGlobal(warp, to, bytes, reducer ? kRead | kWrite : kWrite, l, 16);
+      uint8_t *out =
+          resolveGlobal(warp, to, bytes, reducer ? kRead | kWrite | kAtomic : kWrite, l, 16);
       for (uint32_t at = 0; at < bytes; at += reducer ? step : 1)
         if (reducer)
           reducer(out + at, buffer->data() + at);
@@ -235,6 +236,8 @@ bool lowerBulk(Lowering &l, const Instruction &i) {
   op.variant = static_cast<uint8_t>((multicast ? kMulticast : 0) | (masked ? kByteMask : 0));
   op.bytes = static_cast<uint8_t>(step);
   op.immediate = reinterpret_cast<int64_t>(reducer);
+  if (toGlobal && masked)
+    l.code().globalGranularity = 1;
   arguments.put(op);
   return true;
 }

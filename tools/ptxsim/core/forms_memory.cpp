@@ -2,6 +2,8 @@
 #include "tools/ptxsim/core/forms_async.h"
 
 #include "tools/ptxsim/core/access.h"
+#include "tools/ptxsim/core/global_races.h"
+#include "tools/ptxsim/core/lane_races.h"
 
 #include <bit>
 #include <cstring>
@@ -61,15 +63,36 @@ bool knownQualifiers(Lowering &l, const Instruction &i,
 void writesShared(Lowering &l, const Op &op, uint32_t bytes) {
   if (op.generic || op.space == Space::kShared)
     l.code().sharedGranularity = std::min(l.code().sharedGranularity, bytes);
+  if (op.generic || op.space == Space::kGlobal)
+    l.code().globalGranularity = std::min(l.code().globalGranularity, bytes);
 }
 
 /// A strong access may be a spin: it counts as so many instructions of the warp's turn.
 constexpr int64_t kSpinCost = 200;
 
+/// The same through words of global memory, between clusters (global_races.h).
+static void synchroniseGlobal(Warp &warp, const Op &op, uint32_t mask,
+                              const uint64_t (&address)[32], bool releases, bool reads,
+                              bool writes) {
+  Cluster &cluster = *warp.block->cluster;
+  for (uint32_t l = 0; l < 32; ++l) {
+    bool isGlobal = op.generic ? (address[l] & kWindowMask) == 0 : op.space == Space::kGlobal;
+    if (mask & 1u << l && isGlobal)
+      cluster.state->globalRaces->synchronise(cluster, address[l], reads, writes,
+                                              releases ? cluster.globalTime : warp.globalRelease);
+  }
+  if (writes && releases)
+    ++cluster.globalTime;
+}
+
 void synchronise(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32],
                  Strength strength, bool reads, bool writes) {
   bool releases = strength == kRelease || strength == kAcquireRelease;
   warp.budget = std::max<int64_t>(1, warp.budget - kSpinCost);
+  if (reads && (strength == kAcquire || strength == kAcquireRelease))
+    syncLanes(warp);
+  if (warp.block->cluster->state->globalRaces)
+    synchroniseGlobal(warp, op, mask, address, releases, reads, writes);
   for (uint32_t l = 0; l < 32; ++l) {
     bool isShared =
         op.generic ? (address[l] & kWindowMask) == kSharedWindow : op.space == Space::kShared;
@@ -158,7 +181,7 @@ template <class M, class L, uint32_t kCount> void runLoad(Warp &warp, const Op &
   if (mask == ~0u) {
     constexpr uint32_t kBytes = sizeof(M) * kCount;
     if (allEqual(op, address)) {
-      resolve(warp, op, 1, address, kBytes, access, host);
+      resolve(warp, op, checksLanes(*warp.block) ? mask : 1, address, kBytes, access, host);
       gatherBlock<M, L, kCount>(warp, op, host[0], 0);
     } else if (const uint8_t *p = resolveBlock(warp, op, address, kBytes, access)) {
       gatherBlock<M, L, kCount>(warp, op, p, kBytes);
