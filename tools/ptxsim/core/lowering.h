@@ -81,8 +81,6 @@ public:
   Op &emit(Handler handler) { return emit(handler, pipe_); }
   /// Resolves the address operand into r[slot], immediate, wideAddress; space may become kLocal.
   bool address(const Operand &operand, Op &op, int slot);
-  /// Appends destinations or sources to the operand lists of `op`.
-  bool vector(const Operand &operand, Op &op, bool isDestination, Type type);
   /// Operand 0 = f(operand 1, …): R and A… are value types (values.h).
   template <class R, class... A, class F> bool map(const Instruction &i, F f, bool rounded = false);
   bool branch(const Instruction &i, std::string_view label, bool negated);
