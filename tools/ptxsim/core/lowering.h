@@ -129,7 +129,9 @@ template <class F, class R, class... A> struct Mapped {
     auto *target = warp.lanes<Lane<R>>(op.r[0]);
     std::tuple<const Lane<A> *...> s{warp.lanes<Lane<A>>(op.r[I + 1])...};
     if (mask == ~0u) {
+#ifndef __clang__ // which does not know it
 #pragma GCC ivdep
+#endif
       for (int l = 0; l < 32; ++l)
         target[l] = give<R>(F{}(take<A>(std::get<I>(s)[l])...));
       return;
