@@ -112,8 +112,6 @@ bool planOf(Lowering &lowering, const Instruction &i, MmaPlan &plan) {
       !parseShape(i.parts[3], shape) || shape.n != 8)
     return lowering.refuse(
         "mma of this form is not executed (known: mma.sync.aligned.m…n8k….row.col…)");
-  if (shape.m == 8 && shape.k == 4 && !Lowering::has(i, "f64"))
-    return lowering.refuse("mma.m8n8k4 of f16 (made for sm_70) is not executed");
   if (i.parts[4] != "row" || i.parts[5] != "col")
     return lowering.refuse("mma takes A as .row and B as .col");
   if (!typesOf(lowering, i, plan) || !combinationOf(lowering, i, shape, plan))
@@ -176,6 +174,8 @@ bool lowerSparse(Lowering &lowering, const Instruction &i) {
 bool lowerMma(Lowering &lowering, const Instruction &i) {
   if (i.parts.size() > 1 && (i.parts[1] == "sp" || i.parts[1] == "sp::ordered_metadata"))
     return lowerSparse(lowering, i);
+  if (Lowering::has(i, "m8n8k4") && !Lowering::has(i, "f64"))
+    return lowerMmaQuads(lowering, i);
   MmaPlan plan;
   if (!planOf(lowering, i, plan))
     return false;

@@ -343,7 +343,9 @@ TEST_F(Mma, RefusesByName) {
                  ";");
     return warp.refusals().empty() ? std::string() : warp.refusals()[0].why;
   };
-  EXPECT_NE(refusal("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32", 2, 2, 8), "");
+  EXPECT_NE(refusal("mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f32", 2, 2, 4), "");
+  EXPECT_NE(refusal("mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32", 2, 2, 8), "");
+  EXPECT_EQ(refusal("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32", 2, 2, 8), "");
   EXPECT_NE(refusal("mma.sync.aligned.m16n8k16.row.col.f16.bf16.bf16.f16", 4, 2, 2), "");
   EXPECT_NE(refusal("mma.sync.aligned.m16n8k16.row.row.f32.bf16.bf16.f32", 4, 2, 4), "");
   EXPECT_NE(refusal("mma.sync.aligned.m16n8k64.row.col.s32.s8.s8.s32", 8, 4, 4), "");
