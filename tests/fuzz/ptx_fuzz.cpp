@@ -3,7 +3,8 @@
 //
 // The first byte says what the rest is: PTX text; or bytes that choose instructions for a kernel
 // out of templates, with registers and numbers that mostly fit and sometimes do not, and suffixes
-// that are now and then dropped or exchanged. Kernels that load without refusals are run: two
+// that are now and then dropped or exchanged. Behind the last byte others follow from those before,
+// so that a short input makes a whole kernel too. Kernels that load without refusals are run: two
 // blocks of two warps (one cluster, or not), with few instructions, all checks, every order of
 // asynchronous work. No seeds are needed.
 #include "tools/ptxsim/core/simulator.h"
@@ -23,16 +24,24 @@ void require(bool condition) {
     std::abort();
 }
 
-/// The input, byte by byte; zeros at its end.
+/// The input, byte by byte; at its end a generator that it seeds, or nothing.
 class Bytes {
 public:
-  Bytes(const uint8_t *data, size_t size) : at_(data), end_(data + size) {}
-  bool empty() const { return at_ == end_; }
-  uint32_t next() { return at_ == end_ ? 0 : *at_++; }
+  Bytes(const uint8_t *data, size_t size, bool isEndless)
+      : at_(data), end_(data + size), isEndless_(isEndless) {}
+  bool empty() const { return at_ == end_ && !isEndless_; }
+  uint32_t next() {
+    if (at_ == end_ && !isEndless_)
+      return 0;
+    state_ = (state_ ^ (at_ == end_ ? 0 : *at_)) * 0x5851F42D4C957F2Du + 0x14057B7EF767814Fu;
+    return at_ == end_ ? static_cast<uint32_t>(state_ >> 56) : *at_++;
+  }
   uint32_t below(uint32_t limit) { return next() % limit; }
 
 private:
   const uint8_t *at_, *end_;
+  bool isEndless_;
+  uint64_t state_ = 0;
 };
 
 /// $p $h $r $d $q: registers of 1, 16, 32, 64 and 128 bits; $i a number; $a $s: addresses in global
@@ -232,7 +241,9 @@ std::string instructionOf(Bytes &in) {
 
 std::string kernelOf(Bytes &in) {
   std::string body;
-  for (int n = 0; n < 40 && !in.empty(); ++n)
+  int most =
+      static_cast<int>(in.below(40)); // few, and all may be executed; many, and one is refused
+  for (int n = 0; n <= most && !in.empty(); ++n)
     body += instructionOf(in);
   return ".version 9.0\n.target sm_100a\n.address_size 64\n"
          ".func (.param .b32 out) twice(.param .b32 value)\n{\n.reg .b32 %v;\n"
@@ -292,7 +303,7 @@ void runKernel(const LoadedModule &module, const Memory &memory, const KernelInf
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 2)
     return 0;
-  Bytes in(data + 2, size - 2);
+  Bytes in(data + 2, size - 2, data[0] % 4 != 3);
   std::string text = data[0] % 4 == 0
                          ? std::string(reinterpret_cast<const char *>(data + 2), size - 2)
                          : kernelOf(in);

@@ -110,17 +110,17 @@ bool resolveGlobalLanes(Warp &warp, const Op &op, uint32_t mask, const uint64_t 
   const Allocation *a = recentAllocation(warp, op, e.low);
   if (!a || e.high >= a->end || bytes > a->end - e.high)
     return false;
-  if (uint8_t *shadow = a->initialised) {
-    shadow -= a->begin;
+  if (a->initialised) {
+    auto shadow = [&](int lane) { return a->initialised + (address[lane] - a->begin); };
     bool ok = true;
     if ((access & kRead) && checksInitialised(warp))
       for (uint32_t m = mask; m; m &= m - 1)
-        ok &= allInitialised(shadow + address[std::countr_zero(m)], bytes);
+        ok &= allInitialised(shadow(std::countr_zero(m)), bytes);
     if (!ok)
       return false;
     if (access & kWrite)
       for (uint32_t m = mask; m; m &= m - 1)
-        setInitialised(shadow + address[std::countr_zero(m)], bytes);
+        setInitialised(shadow(std::countr_zero(m)), bytes);
   }
   if (GlobalRaces *races = warp.block->cluster->state->globalRaces.get())
     for (uint32_t m = mask; m; m &= m - 1) {

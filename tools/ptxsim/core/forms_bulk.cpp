@@ -261,8 +261,10 @@ bool lowerStoreAsync(Lowering &l, const Instruction &i) {
   } else if (!arguments.value(data, wide)) {
     return false;
   }
-  if (arguments.size() > 6)
-    return l.refuse("a vector of more than 4 elements");
+  uint32_t bits = ptx::bitsOf(type);
+  size_t elements = Lowering::has(i, "v2") ? 2 : Lowering::has(i, "v4") ? 4 : 1;
+  if ((bits != 32 && bits != 64) || arguments.size() != 2 + elements)
+    return l.refuse("it takes 1, 2 or 4 elements of 32 or 64 bits");
   Op &op = l.emit(&runStoreAsync, Pipe::kAsync);
   op.bytes = static_cast<uint8_t>(ptx::bitsOf(type) / 8);
   op.immediate = reinterpret_cast<int64_t>(reducer);

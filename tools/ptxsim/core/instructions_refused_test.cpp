@@ -66,6 +66,8 @@ constexpr Row kRefused[] = {
     {"add.u64 q, d, d", "128"},
     {"atom.add.b128 q, [d], q", "exch and cas"},
     {"ld.v2.b128 {q, q}, [d]", "vectors of 128"},
+    {"st.async.mbarrier::complete_tx::bytes.b32 [r], {}, [r]", "1, 2 or 4"},
+    {"st.async.mbarrier::complete_tx::bytes [r], r, [r]", "32 or 64"},
     {"mov.b64 {r, r, r}, d", "vector"},
     {"mov.b64 {h, r}, d", "width"},
     {"mov.f16 h, h", "type"},

@@ -35,7 +35,11 @@ void execute(Warp &warp, const Op *ops, const Op *&current) {
     uint64_t &count;
     ~Count() { warp.executed += count; }
   } counted{warp, count};
+  // No further than to the limit, past which the launch counts as hung.
+  uint64_t limit = warp.block->cluster->state->options->warpInstructionLimit;
   warp.budget = kQuantum;
+  if (limit - warp.executed < static_cast<uint64_t>(kQuantum))
+    warp.budget = static_cast<int64_t>(limit - warp.executed) + 1;
   do {
     if (warp.pc >= warp.nextPc) [[unlikely]]
       warp.pickGroup();
