@@ -122,9 +122,13 @@ void checkGlobal(Warp &warp, const Allocation &a, uint64_t address, uint32_t byt
   if (!a.initialised)
     return;
   uint8_t *shadow = a.initialised + (address - a.begin);
-  if ((access & kRead) && checksInitialised(warp) && !allInitialised(shadow, bytes))
+  bool isStrong = access & kAtomic;
+  if ((access & kRead) && checksInitialised(warp) &&
+      !(isStrong ? allInitialisedShared(shadow, bytes) : allInitialised(shadow, bytes)))
     uninitialised("global", address, bytes, shadow, lane, "");
-  if (access & kWrite)
+  if ((access & kWrite) && isStrong)
+    setInitialisedShared(shadow, bytes);
+  else if (access & kWrite)
     std::memset(shadow, 1, bytes);
 }
 

@@ -54,6 +54,18 @@ inline void setInitialised(uint8_t *shadow, uint32_t bytes) {
   }
 }
 
+/// The same where other host threads may be at the same bytes: strong accesses of several blocks.
+inline bool allInitialisedShared(const uint8_t *shadow, uint32_t bytes) {
+  bool all = true;
+  for (uint32_t n = 0; n < bytes; ++n)
+    all &= __atomic_load_n(shadow + n, __ATOMIC_RELAXED) != 0;
+  return all;
+}
+inline void setInitialisedShared(uint8_t *shadow, uint32_t bytes) {
+  for (uint32_t n = 0; n < bytes; ++n)
+    __atomic_store_n(shadow + n, uint8_t{1}, __ATOMIC_RELAXED);
+}
+
 /// For all 32 lanes at base + lane * bytes in one space: the host address of the first, after every
 /// check of resolve(). Null: the lanes are not laid out so, or something is wrong; resolve() says.
 uint8_t *resolveBlock(Warp &warp, const Op &op, const uint64_t (&address)[32], uint32_t bytes,

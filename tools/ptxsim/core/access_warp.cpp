@@ -115,12 +115,17 @@ bool resolveGlobalLanes(Warp &warp, const Op &op, uint32_t mask, const uint64_t 
     bool ok = true;
     if ((access & kRead) && checksInitialised(warp))
       for (uint32_t m = mask; m; m &= m - 1)
-        ok &= allInitialised(shadow(std::countr_zero(m)), bytes);
+        ok &= access & kAtomic ? allInitialisedShared(shadow(std::countr_zero(m)), bytes)
+                               : allInitialised(shadow(std::countr_zero(m)), bytes);
     if (!ok)
       return false;
     if (access & kWrite)
-      for (uint32_t m = mask; m; m &= m - 1)
-        setInitialised(shadow(std::countr_zero(m)), bytes);
+      for (uint32_t m = mask; m; m &= m - 1) {
+        if (access & kAtomic)
+          setInitialisedShared(shadow(std::countr_zero(m)), bytes);
+        else
+          setInitialised(shadow(std::countr_zero(m)), bytes);
+      }
   }
   if (GlobalRaces *races = warp.block->cluster->state->globalRaces.get())
     for (uint32_t m = mask; m; m &= m - 1) {

@@ -142,8 +142,12 @@ void scatter(Warp &warp, const Op &op, uint32_t mask, const uint8_t *const (&hos
     L *target = warp.lanes<L>(list[e]);
     for (uint32_t l = 0; l < 32; ++l)
       if (mask & 1u << l) {
+        const uint8_t *from = host[l] + e * sizeof(M);
         M value;
-        std::memcpy(&value, host[l] + e * sizeof(M), sizeof(M));
+        if (op.atomic) // blocks on other host threads may write it
+          value = __atomic_load_n(reinterpret_cast<const M *>(from), __ATOMIC_ACQUIRE);
+        else
+          std::memcpy(&value, from, sizeof(M));
         target[l] = extend<M, L>(value, op.variant2 != 0);
       }
   }
@@ -178,7 +182,7 @@ template <class M, class L, uint32_t kCount> void runLoad(Warp &warp, const Op &
   addresses(warp, op, 1, address);
   uint8_t *host[32];
   int access = accessOf(op, kRead);
-  if (mask == ~0u) {
+  if (mask == ~0u && !op.atomic) {
     constexpr uint32_t kBytes = sizeof(M) * kCount;
     if (allEqual(op, address)) {
       resolve(warp, op, checksLanes(*warp.block) ? mask : 1, address, kBytes, access, host);
@@ -206,7 +210,8 @@ void runStore(Warp &warp, const Op &op, uint32_t mask) {
   int access = accessOf(op, kWrite);
   if (op.atomic)
     synchronise(warp, op, mask, address, static_cast<Strength>(op.variant), false, true);
-  uint8_t *block = mask == ~0u ? resolveBlock(warp, op, address, kBytes, access) : nullptr;
+  uint8_t *block =
+      mask == ~0u && !op.atomic ? resolveBlock(warp, op, address, kBytes, access) : nullptr;
   if (block) {
     for (uint32_t e = 0; e < kCount; ++e) {
       const L *source = warp.lanes<L>(list[e]);
@@ -228,7 +233,11 @@ void runStore(Warp &warp, const Op &op, uint32_t mask) {
     for (uint32_t l = 0; l < 32; ++l)
       if (mask & 1u << l) {
         M value = static_cast<M>(source[l]);
-        std::memcpy(host[l] + e * sizeof(M), &value, sizeof(M));
+        uint8_t *to = host[l] + e * sizeof(M);
+        if (op.atomic)
+          __atomic_store_n(reinterpret_cast<M *>(to), value, __ATOMIC_RELEASE);
+        else
+          std::memcpy(to, &value, sizeof(M));
       }
   }
 }

@@ -229,7 +229,8 @@ void Cluster::start(const LaunchState &launchState, uint64_t ownNumber) {
       std::memcpy(warp.registers, state->registerImage.data(), code.registerBytes);
       warp.local = local.data() + at * localBytes * 2;
       warp.localInitialised = warp.local + localBytes;
-      std::memset(warp.local, kPoison, localBytes);
+      if (localBytes != 0)
+        std::memset(warp.local, kPoison, localBytes);
       startWarp(warp, block, w, block.threads);
       fillSpecials(warp);
     }
