@@ -44,4 +44,12 @@ base::Result<KernelChoice> CudaKernels::choose(const kernels::KernelSpec &spec,
   return choice;
 }
 
+base::Status CudaKernels::addSampler(uint64_t vocabulary, plan::DeviceProgram &program) {
+  PLATEN_ASSIGN_OR_RETURN(
+      const std::vector<CudaKernelInfo> all,
+      kernels::cudaCandidates(kernels::SampleSpec{vocabulary}, architecture_, limits_));
+  PLATEN_ASSIGN_OR_RETURN(program.sampler, indexOf(all.front(), program));
+  return {};
+}
+
 } // namespace platen::compiler

@@ -17,6 +17,9 @@ public:
   std::string device() const override { return plan::kCudaDevice; }
   base::Result<KernelChoice> choose(const kernels::KernelSpec &spec,
                                     plan::DeviceProgram &program) override;
+  /// Adds the kernel that draws tokens from rows of `vocabulary` logits and makes it the program's
+  /// sampler.
+  base::Status addSampler(uint64_t vocabulary, plan::DeviceProgram &program);
   const kernels::CudaArchitecture &architecture() const { return architecture_; }
   /// kernels()[i] is kernel i of the program.
   const std::vector<kernels::CudaKernelInfo> &kernels() const { return kernels_; }

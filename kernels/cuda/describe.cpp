@@ -1,6 +1,7 @@
 // cudaCandidates: dispatch, and what descriptions of all families share.
 #include "kernels/cuda/describe.h"
 
+#include "kernels/cuda/abi.h"
 #include "kernels/cuda/cost.h"
 #include "kernels/cuda/describe_detail.h"
 #include "kernels/cuda/scalar_print.h"
@@ -85,14 +86,17 @@ void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k) {
 namespace {
 
 base::Result<KernelRequest> requestOf(const SampleSpec &spec) {
-  if (spec.vocabulary == 0 || spec.vocabulary > INT32_MAX)
-    return base::invalidArgument("vocabulary must be 1 to 2^31 - 1", "sample");
+  if (spec.vocabulary == 0 || spec.vocabulary >= 1 << 24) // weights of 2^40 are summed in 64 bits
+    return base::invalidArgument("vocabulary is " + std::to_string(spec.vocabulary) +
+                                     ", it must be 1 to 2^24 - 1",
+                                 "sample");
   KernelRequest request{
       "sample", "f32_i32", "sample|" + std::to_string(spec.vocabulary), Extent::kRows, {}};
   using Role = OperandInfo::Role;
-  request.operands = {{"logits", Role::kInput, Extent::kRows, spec.vocabulary * 4, {}, 0, 0},
-                      {"sampling", Role::kInput, Extent::kRows, sizeof(float) * 5, {}, 0, 0},
-                      {"tokens", Role::kOutput, Extent::kRows, 4, {}, 0, 0}};
+  request.operands = {
+      {"logits", Role::kInput, Extent::kRows, spec.vocabulary * 4, {}, 0, 0},
+      {"sampling", Role::kInput, Extent::kRows, sizeof(PlatenCudaSampling), {}, 0, 0},
+      {"tokens", Role::kOutput, Extent::kRows, 4, {}, 0, 0}};
   return request;
 }
 /// Fields that only host kernels look at do not tell CUDA kernels apart.

@@ -97,6 +97,9 @@ void keepMass(std::vector<Candidate> &candidates, float best, double wanted) {
   }
 }
 
+/// What min-p adds to the best logit.
+float logMinP(float p) { return p > 0 ? std::log(p) : -kInfinity; }
+
 base::Status outOfRange(const char *name, double value, const char *range) {
   return base::invalidArgument(std::string(name) + " is " + std::to_string(value) +
                                ", it must be " + range);
@@ -116,6 +119,22 @@ base::Status validate(const SamplingParams &params) {
   if (params.repeat_last_tokens < -1)
     return outOfRange("repeat_last_tokens", params.repeat_last_tokens, "at least -1");
   return {};
+}
+
+bool hasPenalty(const SamplingParams &params) {
+  return params.repeat_penalty != 1 && params.repeat_last_tokens != 0;
+}
+
+PlatenSampling onDevice(const SamplingParams &params, uint64_t index) {
+  return {.uniform = uniformFraction(params.seed, index),
+          .temperature = params.temperature,
+          .top_k = params.top_k,
+          .top_p = params.top_p,
+          .log_min_p = logMinP(params.min_p)};
+}
+
+base::Status brokenLogits() {
+  return base::internalError("the logits hold NaN or +infinity, or are all -infinity");
 }
 
 int32_t argmax(std::span<const float> logits) {
@@ -163,7 +182,7 @@ std::span<const float> Sampler::penalise(std::span<const float> logits,
   if (params.repeat_last_tokens >= 0)
     history =
         history.last(std::min(history.size(), static_cast<size_t>(params.repeat_last_tokens)));
-  if (params.repeat_penalty == 1 || history.empty())
+  if (!hasPenalty(params) || history.empty())
     return logits;
   penalised_.assign(logits.begin(), logits.end());
   for (int32_t token : history) {
@@ -198,7 +217,7 @@ void Sampler::keepTopP(std::span<const float> logits, float best, float p) {
 }
 
 void Sampler::keepMinP(std::span<const float> logits, float best, float p) {
-  float floor = best + std::log(p);
+  float floor = best + logMinP(p);
   if (!filtered_)
     gather(logits, floor, candidates_);
   else
@@ -206,7 +225,8 @@ void Sampler::keepMinP(std::span<const float> logits, float best, float p) {
   filtered_ = true;
 }
 
-int32_t Sampler::draw(float best, float scale, double uniform) const {
+int32_t Sampler::draw(float best, float scale, double uniform) {
+  std::ranges::sort(candidates_, {}, &Candidate::token);
   double total = 0;
   for (const Candidate &candidate : candidates_)
     total += expNonPositive((candidate.logit - best) * scale);
@@ -260,7 +280,7 @@ base::Result<int32_t> Sampler::sample(std::span<const float> logits, const Sampl
   logits = penalise(logits, params, history);
   int32_t best_token = argmax(logits);
   if (best_token < 0)
-    return base::internalError("the logits hold NaN or +infinity, or are all -infinity");
+    return brokenLogits();
   if (params.temperature < kGreedyTemperature)
     return best_token;
   float best = logits[static_cast<size_t>(best_token)];

@@ -55,6 +55,10 @@ struct EngineOptions {
   std::string device = {};
   /// On CUDA devices: steps of few tokens are recorded and replayed. Results are the same without.
   bool cuda_graphs = true;
+  /// On CUDA devices whose plan can: tokens are drawn on the device, and only they are read, for
+  /// requests without repetition penalty and log probabilities. A seed means the same there as on
+  /// the host; see runtime/decode/sampler.h for how closely.
+  bool device_sampling = true;
 };
 
 /// Order: repetition penalty, top-k, top-p, min-p, temperature, draw (as llama.cpp). See

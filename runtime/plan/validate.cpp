@@ -360,6 +360,17 @@ Status checkEach(std::string_view list, const std::vector<Item> &items, Check ch
   return Status::ok();
 }
 
+Status checkSampler(const DeviceProgram &program) {
+  if (!program.sampler)
+    return Status::ok();
+  if (!isCuda(program))
+    return corrupt("only programs for CUDA may have one");
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", *program.sampler, program.kernels.size()));
+  if (!program.kernels[*program.sampler].cuda->tensor_maps.empty())
+    return corrupt("its kernel has tensor maps, for which a sampler's operands are not described");
+  return Status::ok();
+}
+
 Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
   if (program.device != kHostDevice && !isCuda(program))
     return base::unsupported("this runtime knows no device of that kind, but 'host' and 'cuda'");
@@ -390,7 +401,7 @@ Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
     PLATEN_RETURN_IF_ERROR(
         checkOutput(program, static_cast<uint64_t>(program.hidden_buffer), manifest.model.hidden)
             .at("hidden_buffer"));
-  return Status::ok();
+  return checkSampler(program).at("sampler");
 }
 
 Status checkCudaAbi(const Manifest &manifest) {

@@ -160,6 +160,10 @@ void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
         printKernel("  or", program.kernels[alternative]);
     }
   }
+  if (program.sampler) {
+    fmt::print("sampler     {}: over rows\n", programName(manifest, program));
+    printKernel("any", program.kernels[*program.sampler]);
+  }
 }
 
 nlohmann::json toJson(const plan::Kernel &kernel) {
@@ -207,6 +211,8 @@ nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
     json["prediction"] = {{"kernels", met.kernels},
                           {"median_measured_of_predicted", met.median_ratio},
                           {"rank_correlation", met.rank_correlation}};
+  if (program.sampler)
+    json["sampler"] = program.kernels[*program.sampler].name;
   return json;
 }
 

@@ -83,6 +83,8 @@ Coverage planCoverage(const plan::DeviceProgram &program, const plan::Limits &li
   for (Verdict &verdict : verdicts)
     if (!verdict.is_used)
       verdict.untested = "no launch takes it";
+  if (program.sampler)
+    verdicts[*program.sampler].untested = "it draws tokens, which the host does without a kernel";
   return coverage;
 }
 

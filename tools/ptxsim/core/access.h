@@ -58,6 +58,18 @@ inline void setInitialised(uint8_t *shadow, uint32_t bytes) {
 /// check of resolve(). Null: the lanes are not laid out so, or something is wrong; resolve() says.
 uint8_t *resolveBlock(Warp &warp, const Op &op, const uint64_t (&address)[32], uint32_t bytes,
                       int access);
+/// The slow way: one lane, any space, every check.
+uint8_t *resolveOne(Warp &warp, ptx::Space space, uint64_t address, uint32_t bytes, int access,
+                    uint32_t lane);
+/// The space of a lane's address, which loses its window.
+ptx::Space spaceOf(const Op &op, uint64_t &address);
+/// The allocation that holds the bytes, or null.
+const Allocation *findAllocation(Warp &warp, uint64_t address, uint32_t bytes);
+void countGlobal(Warp &warp, uint32_t mask, const uint64_t (&address)[32], uint32_t bytes,
+                 int access);
+/// Passes over 32 banks of 4 bytes: wide accesses go by halves and quarters of a warp.
+void countShared(Warp &warp, uint32_t mask, const uint64_t (&address)[32], uint32_t bytes,
+                 int access);
 /// The parameter buffer's bytes that every lane reads.
 const uint8_t *parameterBytes(Warp &warp, uint64_t offset, uint32_t bytes, uint32_t lane);
 
