@@ -30,6 +30,10 @@ Workload::Workload(const plan::Manifest &manifest, uint64_t step_tokens, uint64_
   std::vector<uint64_t> lengths = pasts_;
   for (uint64_t s = 0; s < sequences; ++s)
     lengths[s] += s + 1 == sequences ? std::min(step_tokens_, room) : 1;
+  handOutPages(lengths);
+}
+
+void Workload::handOutPages(const std::vector<uint64_t> &lengths) {
   auto pagesOf = [&](uint64_t length) {
     return (length + limits_.page_tokens - 1) / limits_.page_tokens;
   };

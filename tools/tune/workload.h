@@ -47,6 +47,8 @@ public:
   Step step(uint64_t tokens);
 
 private:
+  /// Fills the page table for sequences of these lengths.
+  void handOutPages(const std::vector<uint64_t> &lengths);
   Step empty() const;
   void append(Step &step, size_t sequence, uint64_t first, uint64_t count);
 
