@@ -22,7 +22,6 @@ CudaKernelInfo begin(const Context &context, std::string tile,
   info.operands = context.request.operands;
   info.family = context.family.target;
   info.isFallback = context.family.major < context.architecture.major;
-  info.isSimulated = context.family.isSimulated;
   info.key = context.request.key + "|" + info.family + "|" + tile + "|" +
              std::to_string(context.limits.contextTokens);
   info.name = info.operation + "_" + context.request.dtypes + "__" + info.family + "_" + tile +
