@@ -22,7 +22,7 @@ using base::StatusCode;
 namespace {
 
 constexpr unsigned kTimedRuns = 20;
-constexpr uint64_t kSimulatedStepTokens = 64, kStepTokens = 512;
+constexpr uint64_t kSimulatedStepTokens = 80, kStepTokens = 512;
 
 /// What a launch's operands hold.
 struct State {
