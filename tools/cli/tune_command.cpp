@@ -171,7 +171,7 @@ void addTuneCommand(CLI::App &app, int &exitCode) {
   command->add_option("--device", arguments->device, "cuda or cuda:N")->capture_default_str();
   command->add_option("--step-tokens", arguments->options.step_tokens,
                       "Most tokens of a step that kernels are tested with (default: 512, on a "
-                      "simulated device 64)");
+                      "simulated device 80)");
   command
       ->add_option("--past", arguments->options.past_tokens,
                    "Positions that the longest sequence has before the step")

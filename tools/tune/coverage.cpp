@@ -73,8 +73,10 @@ Coverage planCoverage(const plan::DeviceProgram &program, const plan::Limits &li
       Verdict &verdict = verdicts[wanted.kernel];
       verdict.is_used = true;
       if (wanted.extents.empty())
-        verdict.untested = "it is for steps from " + std::to_string(wanted.first) +
-                           " on, larger than those that were run";
+        verdict.untested = "it is for steps from " + std::to_string(wanted.first) + " on, " +
+                           (wanted.first > plan::extentLimit(limits, launch.extent)
+                                ? "which the plan does not allow"
+                                : "larger than those that were run");
       coverage.steps.insert(wanted.extents.begin(), wanted.extents.end());
       coverage.tests += wanted.extents.size();
     }

@@ -22,7 +22,7 @@ using base::StatusCode;
 namespace {
 
 constexpr unsigned kTimedRuns = 20;
-constexpr uint64_t kSimulatedStepTokens = 64, kStepTokens = 512;
+constexpr uint64_t kSimulatedStepTokens = 80, kStepTokens = 512;
 
 /// What a launch's operands hold.
 struct State {
@@ -64,6 +64,7 @@ private:
   Status open();
   Status openTarget();
   Status openReference();
+  Status restoreTarget();
   Status readPast();
   Status restoreCaches(const Step &step);
   Status examineStep(uint64_t tokens);
@@ -167,6 +168,17 @@ Status Examination::openReference() {
   PLATEN_ASSIGN_OR_RETURN(reference_, Machine::create(plan_, *cuda_, cuda_target_,
                                                       workload_->pages(), target_->weights()));
   return Status::ok();
+}
+
+/// After a kernel that failed: it may have written where nothing of it belongs, into weights too.
+Status Examination::restoreTarget() {
+  if (report_.no_reference.empty()) {
+    target_.reset(), flush_.reset();
+    PLATEN_RETURN_IF_ERROR(openTarget());
+  } else { // the reference has the same weights
+    PLATEN_RETURN_IF_ERROR(cuda_->upload(*target_->weights(), 0, plan_.weights()));
+  }
+  return target_->begin(step_.inputs());
 }
 
 /// Runs the pasts of the sequences on the reference.
@@ -362,8 +374,10 @@ Status Examination::examineLaunch(size_t launch, const std::vector<Wanted> &kern
     if (!got)
       continue;
     PLATEN_RETURN_IF_ERROR(compare(launch, wanted, *got, after));
-    if (report_.verdicts[wanted.kernel].failure)
+    if (report_.verdicts[wanted.kernel].failure) {
+      PLATEN_RETURN_IF_ERROR(restoreTarget());
       continue;
+    }
     PLATEN_RETURN_IF_ERROR(time(launch, wanted));
     for (auto &[buffer, bytes] : got->buffers)
       clearPadding(bytes, program().buffers[buffer].row_bytes, layouts_[buffer]);

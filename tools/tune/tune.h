@@ -32,7 +32,7 @@ namespace platen::tune {
 struct TuneOptions {
   int ordinal = 0;
   std::string driver{};     ///< see device::CudaOptions
-  uint64_t step_tokens = 0; ///< the largest step; 0: 64 on a simulated device, else 512
+  uint64_t step_tokens = 0; ///< the largest step; 0: 80 on a simulated device, else 512
   uint64_t past_tokens = 300;
   uint64_t seed = 1;
   unsigned threads = 0; ///< of the host; 0: one a core

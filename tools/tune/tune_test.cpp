@@ -19,7 +19,7 @@ using base::StatusCode;
 using plan::Proof;
 using testing::HasSubstr;
 
-constexpr uint32_t kEmbed = 0, kHead = 3, kOtherHead = 4; // tinyCudaKernels()
+constexpr uint32_t kEmbed = 0, kHead = 3, kOtherHead = 4, kSampler = 5; // tinyCudaKernels()
 
 plan::testing::TinyPlanOptions bothPrograms() {
   plan::testing::TinyPlanOptions options;
@@ -96,6 +96,11 @@ TEST_F(TuneOnTheDouble, MeasuresEveryKernelAndRanksByTime) {
   EXPECT_EQ(report->target, "compute_80");
   for (size_t i = 0; i < kernels(*report).size(); ++i) {
     const plan::Kernel &kernel = kernels(*report)[i];
+    if (i == kSampler) {
+      EXPECT_EQ(kernel.cuda->proof, Proof::kUnverified);
+      EXPECT_THAT(report->verdicts[i].untested, HasSubstr("draws tokens"));
+      continue;
+    }
     EXPECT_TRUE(report->verdicts[i].isProven()) << report->verdicts[i].untested;
     EXPECT_GE(report->verdicts[i].tests, 3U) << kernel.name;
     EXPECT_EQ(kernel.cuda->proof, Proof::kMeasured) << kernel.name;
@@ -173,7 +178,9 @@ TEST_F(TuneOnTheDouble, WithoutTheHostNothingIsProven) {
   EXPECT_THAT(report->no_reference, HasSubstr("the host cannot run the plan"));
   for (size_t i = 0; i < kernels(*report).size(); ++i) {
     EXPECT_FALSE(report->verdicts[i].isProven());
-    EXPECT_EQ(report->verdicts[i].untested, "there was nothing to compare it with");
+    EXPECT_EQ(report->verdicts[i].untested,
+              i == kSampler ? "it draws tokens, which the host does without a kernel"
+                            : "there was nothing to compare it with");
     EXPECT_EQ(kernels(*report)[i].cuda->proof, Proof::kUnverified);
     EXPECT_EQ(kernels(*report)[i].cuda->measured_ns, 0);
   }
@@ -237,6 +244,8 @@ TEST_F(TuneCudaDriver, ProvesEveryKernelTheSameAgain) {
     ASSERT_TRUE(report.isOk()) << report.status().toString();
     EXPECT_EQ(report->is_simulated, is_simulated_);
     for (const plan::Kernel &kernel : kernels(*report)) {
+      if (kernel.cuda->operation == "sample")
+        continue;
       EXPECT_EQ(kernel.cuda->proof, is_simulated_ ? Proof::kSimulated : Proof::kMeasured)
           << kernel.name;
       EXPECT_EQ(kernel.cuda->measured_ns == 0, is_simulated_) << kernel.name;
