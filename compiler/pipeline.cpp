@@ -198,7 +198,7 @@ std::string_view Compilation::storedFormat() const {
   for (const WeightRequest &weight : draft_.weights)
     if (weight.packing.layout == kernels::Packing::Layout::kPanel16)
       names.insert(weight.packing.name.substr(weight.packing.name.find('.') + 1));
-  return names.size() == 1 ? *names.begin() : "mixed";
+  return names.empty() ? "f32" : names.size() == 1 ? *names.begin() : "mixed";
 }
 
 Status Compilation::emit() {

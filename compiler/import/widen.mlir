@@ -25,7 +25,8 @@ func.func @computes(%x: tensor<?x2xf16>, %ids: tensor<?xi64>) -> tensor<?x2xf16>
 
 // Casts of integers stay, to f32.
 // CHECK-LABEL: func.func @counts
-func.func @counts(% n : tensor<2xi64>)->tensor<2xbf16> {
+func.func @counts(%n: tensor<2xi64>) -> tensor<2xbf16> {
   // CHECK: platen.cast %arg0 {to = "f32"} : (tensor<2xi64>) -> tensor<2xf32>
-  % y = platen.cast % n{to = "bf16"} : (tensor<2xi64>)->tensor<2xbf16> return % y : tensor<2xbf16>
+  %y = platen.cast %n {to = "bf16"} : (tensor<2xi64>) -> tensor<2xbf16>
+  return %y : tensor<2xbf16>
 }

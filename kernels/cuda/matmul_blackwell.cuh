@@ -23,11 +23,11 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
   using S = MatmulStage<C, 8, kPanelStride>;
   using M = Matmul<C>;
   using typename S::Pipeline;
-  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::shared;
+  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage;
   static constexpr u32 kStepRows = 32, kWordRows = static_cast<u32>(ceilDiv(C::kK, 2));
   static constexpr u32 kThreads = C::kTensorMap ? 192 : 288;
   static constexpr u32 kBarriers = C::kStages * kStage;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * S::kBarrierBytes + 16;
+  static constexpr u32 kSharedBytes = kBarriers + C::kStages * Pipeline::kBarrierBytes + 16;
   // Columns: sums [accumulator][token], then words [stage][accumulator][word row].
   static constexpr u32 kWords = M::kAccumulators * C::kTokens;
   static constexpr u32 kUsed = kWords + C::kStages * M::kAccumulators * kStepRows;
@@ -125,8 +125,8 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
     if (token >= extent)
       return;
     const u32 tokens = static_cast<u32>(min(i64{C::kTokens}, extent - token));
-    const Pipeline pipe{sharedAddress(shared()), sharedAddress(shared()) + kBarriers};
-    const u32 done = pipe.barriers + C::kStages * S::kBarrierBytes, reserved = done + 8;
+    const Pipeline pipe{sharedAddress(stagesBase()), sharedAddress(stagesBase()) + kBarriers};
+    const u32 done = pipe.barriers + C::kStages * Pipeline::kBarrierBytes, reserved = done + 8;
     const u32 warp = warpId();
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {

@@ -24,7 +24,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   using S = MatmulStage<C, C::kWarpgroups * 4, 2048>;
   using M = Matmul<C>;
   using typename S::Pipeline;
-  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::kPanelStep, S::kPanelCodes, S::shared;
+  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::kPanelStep, S::kPanelCodes;
   static constexpr u32 kFragments = 4; // of a step, 32 bytes of k each
   static constexpr u32 kPanelStride = 2048;
   static constexpr u32 kConsumerThreads = C::kWarpgroups * 128;
@@ -34,7 +34,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   static constexpr u32 kOutTile = C::kTokens * kOutPitch; // floats
   static constexpr u32 kOutBytes = C::kWarpgroups * M::kAccumulators * kOutTile * 4;
   static constexpr u32 kBarriers = C::kStages * kStage > kOutBytes ? C::kStages * kStage : kOutBytes;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * S::kBarrierBytes;
+  static constexpr u32 kSharedBytes = kBarriers + C::kStages * Pipeline::kBarrierBytes;
 
   // --- Consumers
 
@@ -109,7 +109,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   __device__ static void store(const Sums &acc, const MatmulOperands<C> &o, const void *workspace,
                                i64 token, u32 tokens) {
     const u32 group = warpId() / 4, g = laneId() / 4, q = laneId() % 4;
-    float *tile = reinterpret_cast<float *>(shared()) + group * M::kAccumulators * kOutTile;
+    float *tile = reinterpret_cast<float *>(stagesBase()) + group * M::kAccumulators * kOutTile;
     syncSome<kConsumerThreads>(1); // all are done with the stages
 #pragma unroll
     for (u32 w = 0; w < M::kAccumulators; ++w)
@@ -172,7 +172,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
     if (token >= extent)
       return;
     const u32 tokens = static_cast<u32>(min(i64{C::kTokens}, extent - token));
-    const Pipeline pipe{sharedAddress(shared()), sharedAddress(shared()) + kBarriers};
+    const Pipeline pipe{sharedAddress(stagesBase()), sharedAddress(stagesBase()) + kBarriers};
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {
         barrierInit(pipe.full(i), S::kFullArrivals);
