@@ -26,7 +26,10 @@ public:
 
 private:
   base::Result<uint32_t> indexOf(const kernels::CudaKernelInfo &info, plan::DeviceProgram &program);
+  /// The extent of the plan's largest step.
+  uint64_t mostOf(const kernels::CudaKernelInfo &info) const;
   const kernels::CudaArchitecture &architecture_;
+  plan::Limits planLimits_;
   kernels::CudaLimits limits_;
   std::map<std::string, uint32_t> index_; ///< by the kernel's key
   std::vector<kernels::CudaKernelInfo> kernels_;

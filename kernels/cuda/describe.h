@@ -95,7 +95,6 @@ struct CudaKernelInfo {
   std::string tile;         ///< "decode8x4s2", "prefill64x64s3", …
   std::string family;       ///< "sm80": whose template it is
   bool isFallback = false;  ///< the architecture has no family of its own for the operation
-  bool isSimulated = false; ///< kernels of the family passed the conformance tests on the simulator
   Extent extent = Extent::kTokens;
   uint64_t maxExtent = UINT64_MAX;   ///< the launch takes this kernel up to this extent
   std::vector<OperandInfo> operands; ///< as describeRequest lists them

@@ -149,8 +149,8 @@ CudaKernelInfo describe(const MatmulSpec &spec, const Context &context, const Ti
 base::Result<Candidates> stagedMatmul(const MatmulSpec &spec, const Context &context) {
   Candidates all;
   const bool hopper = context.family.target == "sm90a", narrow = spec.packing.isNarrowFloat();
-  const bool taken = spec.packing.element == Packing::Element::kBF16 ||
-                     spec.packing.element == Packing::Element::kF8 || (narrow && !hopper);
+  const bool taken =
+      spec.packing.isHalf() || spec.packing.element == Packing::Element::kF8 || (narrow && !hopper);
   if (!taken)
     return all;
   const Kind kind = hopper ? Kind::kHopper : narrow ? Kind::kBlackwellNarrow : Kind::kBlackwell;

@@ -13,7 +13,7 @@
 // Numerics, equal bits for every tile, batch and chunking: as matmul_hopper.cuh; candidates differ in
 // the instruction's number of columns alone.
 //
-// Applies to bf16 panels of every shape. Costs one pass over the weights for every kTokens tokens.
+// Applies to bf16 and f16 panels of every shape. Costs one pass over the weights for every kTokens tokens.
 // Grid: x = ceil(panels / 8), y = ceil(E / kTokens). Threads: 192, or 288 without kTensorMap.
 // C as MatmulStage, kSlices = 1; kTokens is a multiple of 16.
 namespace platen {
@@ -76,7 +76,7 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
 
   /// One thread.
   __device__ static void multiply(const Pipeline &pipe, u32 tensor, u32 done) {
-    constexpr u32 kInstruction = kTensorInstruction<1, C::kTokens>;
+    constexpr u32 kInstruction = kTensorInstruction<C::kElement == kF16 ? 0 : 1, C::kTokens>;
 #pragma unroll 1
     for (u32 i = 0; i < kSteps; ++i) {
       barrierWait(pipe.full(i), pipe.parity(i));
@@ -87,7 +87,7 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
       for (u32 s = 0; s < kStepRows / 8; ++s)
 #pragma unroll
         for (u32 w = 0; w < M::kAccumulators; ++w)
-          tensorMultiplyBf16(tensor + w * C::kTokens, words(tensor, i, w) + s * 8, x + s * 2,
+          tensorMultiplyHalf(tensor + w * C::kTokens, words(tensor, i, w) + s * 8, x + s * 2,
                              kInstruction, i + s != 0);
       tensorCommit(pipe.empty(i));
     }

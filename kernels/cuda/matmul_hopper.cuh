@@ -6,15 +6,15 @@
 // B operand, from shared memory, 128 swizzled bytes of k a token.
 //   producer warpgroup   matmul_stage.cuh
 //   consumer warpgroups  load a stage's words into registers, multiply, release the stage
-// A lane reads channels g and g + 8; of bf16, lanes q >= 2 read them in the other order, so that a
+// A lane reads channels g and g + 8; of bf16 and f16, lanes q >= 2 read them in the other order, so that a
 // warp's read hits 32 banks.
 //
-// Numerics, equal bits for every tile, batch and chunking: specs.h. bf16: one accumulator an element
+// Numerics, equal bits for every tile, batch and chunking: specs.h. bf16, f16: one accumulator an element
 // that the matrix unit sums, k ascending, 16 at a time. e4m3: the unit sums 128 k, whose sums are
 // added in f32, because the unit's own accumulator keeps fewer bits for e4m3. All candidates use the
 // same instruction; an element's sum does not depend on the instruction's number of columns.
 //
-// Applies to bf16 and f8 panels of every shape. Costs one pass over the weights for every kTokens tokens.
+// Applies to bf16, f16 and f8 panels of every shape. Costs one pass over the weights for every kTokens tokens.
 // Grid: x = ceil(panels / kBlockPanels), y = ceil(E / kTokens). Threads: 128 * (1 + kWarpgroups).
 // C as MatmulStage, kSlices = 1, and kWarpgroups, kRegisters (of a consumer; 0: the compiler's).
 namespace platen {
@@ -96,6 +96,8 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
       for (u32 w = 0; w < M::kAccumulators; ++w) {
         if constexpr (C::kElement == kF8)
           Wgmma<C::kTokens>::f8(acc[w], a[w][s], x + s * 2, s != 0);
+        else if constexpr (C::kElement == kF16)
+          Wgmma<C::kTokens>::f16(acc[w], a[w][s], x + s * 2, 1);
         else
           Wgmma<C::kTokens>::bf16(acc[w], a[w][s], x + s * 2, 1);
       }

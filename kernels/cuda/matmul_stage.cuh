@@ -4,7 +4,7 @@
 // kPanelStride bytes apart.
 //   panels  one warp, a lane a panel, bulk copies
 //   tokens  a box of a tensor map over the workspace, which round() has filled; or, without
-//           kTensorMap, three warps take turns to load f32 tokens, round them to bf16 and store them
+//           kTensorMap, three warps take turns to load f32 tokens, round them to bf16 or f16 and store them
 // Barriers of a stage: full, empty, and one that the family may use.
 //
 // C as MatmulRound, and kStages, kTensorMap.
@@ -19,7 +19,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
   static constexpr u32 kXStage = C::kTokens * 128;
   static constexpr u32 kStage = (kXStage + kCopies * kPanelStride + 1023) / 1024 * 1024;
   static constexpr u32 kBarrierBytes = 32; // of a stage
-  static_assert(C::kElement == kBF16 || (C::kElement == kF8 && C::kTensorMap), "kinds of weights");
+  static_assert(M::kHalf || (C::kElement == kF8 && C::kTensorMap), "kinds of weights");
   static_assert(C::kSlices == 1, "one accumulator an element");
   static_assert(C::kTokens % 8 == 0 && C::kTokens <= 256, "columns of the instruction");
   static_assert(kBlockPanels <= kWarp, "a lane copies a panel");
@@ -79,7 +79,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
 #pragma unroll
       for (u32 j = 0; j < kItems; ++j) {
         const u32 item = j * kWarp + laneId(), row = item / 8;
-        chunk[j] = R::roundBf16(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
+        chunk[j] = R::roundHalf(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
       }
       pipe.waitEmpty(i);
 #pragma unroll

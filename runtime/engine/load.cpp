@@ -188,6 +188,7 @@ Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &
   parts.model.has_tokenizer = parts.text != nullptr;
   parts.model.code_target = executor->target();
   parts.model.device = chosen.device->description();
+  parts.model.is_simulated = chosen.device->isSimulated();
   parts.model.device_reason = std::move(chosen.reason);
   parts.add_bos = manifest.model.add_bos;
   parts.max_waiting = options.max_waiting;

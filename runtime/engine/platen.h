@@ -154,6 +154,7 @@ struct ModelInfo {
   std::string code_target = {};   ///< the plan's code that the device runs, e.g. "x86-64-avx2"
   std::string device = {};        ///< "host, 2 threads on CPUs 0-1"
   std::string device_reason = {}; ///< why this device: "asked for"
+  bool is_simulated = false; ///< the device imitates a GPU: timings of requests say nothing of one
   int64_t vocabulary = 0;
   int64_t context_tokens = 0;
   int64_t step_tokens = 0;

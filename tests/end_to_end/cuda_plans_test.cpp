@@ -99,7 +99,7 @@ TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
     operations.insert(kernel.cuda->operation);
     EXPECT_EQ(kernel.cuda->family, "sm80");
     EXPECT_FALSE(kernel.cuda->is_fallback);
-    EXPECT_EQ(kernel.cuda->proof, plan::Proof::kSimulated);
+    EXPECT_EQ(kernel.cuda->proof, plan::Proof::kUnverified);
     EXPECT_GT(kernel.cuda->predicted_ns, 0);
     EXPECT_EQ(kernel.cuda->measured_ns, 0);
   }

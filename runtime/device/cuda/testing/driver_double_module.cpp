@@ -22,7 +22,9 @@ struct CUstream_st {
   bool recording = false, spoiled = false;
   std::vector<std::function<CUresult()>> recorded;
 };
-struct CUevent_st {};
+struct CUevent_st {
+  size_t launches = 0; // when it was recorded
+};
 struct CUmod_st {
   std::set<std::string> entries;
 };
@@ -426,7 +428,20 @@ CUresult cuEventDestroy_v2(CUevent event) {
   --state().control.live_events;
   return enter("cuEventDestroy");
 }
-CUresult cuEventRecord(CUevent, CUstream) { return enter("cuEventRecord"); }
+CUresult cuEventRecord(CUevent event, CUstream) {
+  event->launches = state().control.launched.size();
+  return enter("cuEventRecord");
+}
+/// As many microseconds as threads of one block were launched in between.
+CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
+  const CudaDouble &control = state().control;
+  double threads = 0;
+  for (size_t i = start->launches; i < end->launches; ++i) {
+    threads += control.launched[i].threads;
+  }
+  *milliseconds = static_cast<float>(threads * 1e-3);
+  return enter("cuEventElapsedTime");
+}
 CUresult cuEventSynchronize(CUevent) { return enter("cuEventSynchronize"); }
 
 CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count,
