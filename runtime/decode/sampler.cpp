@@ -225,8 +225,21 @@ void Sampler::keepMinP(std::span<const float> logits, float best, float p) {
   filtered_ = true;
 }
 
-int32_t Sampler::draw(float best, float scale, double uniform) {
-  std::ranges::sort(candidates_, {}, &Candidate::token);
+// What the filters left stands best first or, after min-p alone, by id already. If it is much, it
+// is faster to look at all logits again than to sort.
+void Sampler::orderById(std::span<const float> logits) {
+  if (std::ranges::is_sorted(candidates_, {}, &Candidate::token))
+    return;
+  if (candidates_.size() <= kSoftmaxBlock) {
+    std::ranges::sort(candidates_, {}, &Candidate::token);
+    return;
+  }
+  Candidate last = candidates_.back();
+  gather(logits, last.logit, candidates_);
+  std::erase_if(candidates_, [&](const Candidate &c) { return before(last, c); });
+}
+
+int32_t Sampler::draw(float best, float scale, double uniform) const {
   double total = 0;
   for (const Candidate &candidate : candidates_)
     total += expNonPositive((candidate.logit - best) * scale);
@@ -293,7 +306,10 @@ base::Result<int32_t> Sampler::sample(std::span<const float> logits, const Sampl
     keepMinP(logits, best, params.min_p);
   double u = uniform(params.seed, index);
   float scale = 1 / params.temperature;
-  return filtered_ ? draw(best, scale, u) : drawFromAll(logits, best, scale, u);
+  if (!filtered_)
+    return drawFromAll(logits, best, scale, u);
+  orderById(logits);
+  return draw(best, scale, u);
 }
 
 } // namespace platen::decode

@@ -24,6 +24,7 @@ constexpr uint32_t kEmbed = 0, kHead = 3, kOtherHead = 4, kSampler = 5; // tinyC
 plan::testing::TinyPlanOptions bothPrograms() {
   plan::testing::TinyPlanOptions options;
   options.cuda_targets = {{"compute_80", {"compute_80"}}};
+  options.cuda_sampler = false; // tune says nothing of it
   return options;
 }
 

@@ -69,7 +69,7 @@ Status appendCode(PlanWriter &writer, const TinyPlanOptions &options, Manifest &
 /// One image, the module with all kernels, for each target; another for a sampler of the test's
 /// own.
 Status appendImages(PlanWriter &writer, const TinyPlanOptions &options, Manifest &manifest) {
-  size_t kernels = tinyCudaKernels().size();
+  size_t kernels = options.cuda_sampler ? kTinySampler + 1 : kTinySampler;
   std::string image = tinyPtx(options.vocabulary);
   for (const TinyTarget &target : options.cuda_targets) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t section,
@@ -152,8 +152,11 @@ DeviceProgram cudaProgram(const Manifest &manifest, const TinyPlanOptions &optio
   addLaunches(manifest, program, [](Extent) { return Units{}; });
   // Either kernel would do for any number of rows.
   program.launches.back().variants = {{1, 3, Units{}, {4}}, {uint64_t{1} << 20, 4, Units{}, {3}}};
-  if (options.cuda_sampler)
-    program.sampler = kTinySampler;
+  if (!options.cuda_sampler) {
+    program.kernels.resize(kTinySampler);
+    return program;
+  }
+  program.sampler = kTinySampler;
   if (options.sampler)
     program.kernels[kTinySampler] = *options.sampler;
   return program;
