@@ -39,8 +39,9 @@ typedef struct PlatenStep {
   const int32_t *page_table; /* [S, page_table_stride], page numbers; -1 where absent */
 } PlatenStep;
 
-/* How a sampler draws one row's token: the filters and the draw of runtime/decode/sampler.h, without
- * the penalty. The token is -1 where the logits hold NaN or +infinity or are all -infinity. */
+/* How a sampler draws one row's token: the filters and the draw of runtime/decode/sampler.h,
+ * without the penalty. The token is -1 where the logits hold NaN or +infinity or are all -infinity.
+ */
 typedef struct PlatenSampling {
   uint64_t uniform;  /* the draw of this row, in units of 2^-64 */
   float temperature; /* below 1e-6: greedy */
