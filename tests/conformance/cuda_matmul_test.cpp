@@ -231,7 +231,11 @@ TEST_P(CudaMatmulF16, LargeActivationsStayNumbers) {
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Cuda, CudaMatmulF16, testing::Values("sm_80", "sm_90a", "sm_100f"),
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaMatmulF16,
+                         testing::ValuesIn(wholeProduct() || onDriver()
+                                               ? testedArchitectures()
+                                               : std::vector<std::string>{"sm_80", "sm_90a",
+                                                                          "sm_100f"}),
                          [](const auto &info) { return info.param; });
 
 std::vector<std::tuple<std::string, int>> families() {
