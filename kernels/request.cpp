@@ -330,6 +330,22 @@ Result<KernelRequest> describe(const SelectRowsSpec &spec) {
   return info;
 }
 
+Result<KernelRequest> describe(const LoopSpec &spec) {
+  PLATEN_RETURN_IF_ERROR(ops::loops::verify(spec.program));
+  KernelRequest info;
+  info.key = spec.program.key();
+  std::string dtypes;
+  for (uint32_t i = 0; i < spec.program.tensors.size(); ++i) {
+    const bool isStored = spec.program.isStored(i);
+    info.operands.push_back(
+        row("t" + std::to_string(i), isStored ? Role::kOutput : Role::kInput, Extent::kOne, 0));
+    if (isStored && dtypes.empty())
+      dtypes = base::dtypeName(spec.program.tensors[i].dtype);
+  }
+  finish(info, "loops", dtypes);
+  return info;
+}
+
 } // namespace
 
 Result<KernelRequest> describeRequest(const KernelSpec &spec) {

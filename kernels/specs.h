@@ -9,6 +9,7 @@
 
 #include "kernels/packing.h"
 #include "kernels/scalar_block.h"
+#include "ops/loops/program.h"
 
 #include <cstdint>
 #include <string>
@@ -195,8 +196,16 @@ struct SelectRowsSpec {
   bool operator==(const SelectRowsSpec &) const = default;
 };
 
+/// One launch of loops (ops/loops/program.h), of graphs that have no serving form. Operands: the
+/// program's tensors, in order. Tokens of the step are the points of the parallel axes (1 if there
+/// is none); sizes that only a run knows are the step's symbols (kernel_abi.h, PlatenGraphStep).
+struct LoopSpec {
+  ops::loops::Program program;
+  bool operator==(const LoopSpec &) const = default;
+};
+
 using KernelSpec = std::variant<MatmulSpec, QuantizeRowsSpec, RowProgramSpec, EmbedSpec,
-                                QkvFinishSpec, PagedAttentionSpec, SelectRowsSpec>;
+                                QkvFinishSpec, PagedAttentionSpec, SelectRowsSpec, LoopSpec>;
 
 /// One operand of a kernel, for the compiler's checks and the test harness.
 struct OperandInfo {

@@ -135,4 +135,29 @@ EvaluateResult mapFloatUnary(Inputs inputs, double (*floating)(double)) {
   return mapUnary(inputs, inputs[0]->dtype(), floating, nullptr);
 }
 
+base::Status loopUnary(loops::Lowering &op, loops::Value (*body)(loops::Stage &, loops::Value)) {
+  const loops::TensorRef x = op.operand(0);
+  return op.compute(op.result(0),
+                    [&](loops::Stage &s, loops::Coordinates at) { return body(s, s.load(x, at)); });
+}
+
+base::Status loopBinary(loops::Lowering &op,
+                        loops::Value (*body)(loops::Stage &, loops::Value, loops::Value)) {
+  const loops::TensorRef a = op.operand(0), b = op.operand(1), y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    return body(s, s.loadBroadcast(a, at, y.dims), s.loadBroadcast(b, at, y.dims));
+  });
+}
+
+base::Status loopVariadic(loops::Lowering &op,
+                          loops::Value (*body)(loops::Stage &, loops::Value, loops::Value)) {
+  const loops::TensorRef y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    loops::Value sum = s.loadBroadcast(op.operand(0), at, y.dims);
+    for (size_t i = 1; i < op.operandCount(); ++i)
+      sum = s.round(y.dtype, body(s, sum, s.loadBroadcast(op.operand(i), at, y.dims)));
+    return sum;
+  });
+}
+
 } // namespace platen::ops

@@ -3,6 +3,7 @@
 // them.
 #pragma once
 
+#include "ops/loops/lowering.h"
 #include "ops/op.h"
 
 namespace platen::ops {
@@ -38,5 +39,20 @@ EvaluateResult mapUnary(Inputs inputs, DType out, double (*floating)(double),
                         int64_t (*integral)(int64_t));
 /// For operators that inferFloatUnary restricts to floats.
 EvaluateResult mapFloatUnary(Inputs inputs, double (*floating)(double));
+
+/// Loops: one scalar expression of the operands' elements, broadcast.
+base::Status loopUnary(loops::Lowering &op, loops::Value (*body)(loops::Stage &, loops::Value));
+base::Status loopBinary(loops::Lowering &op,
+                        loops::Value (*body)(loops::Stage &, loops::Value, loops::Value));
+/// The same over one or more operands, from left to right, rounded to the dtype between.
+base::Status loopVariadic(loops::Lowering &op,
+                          loops::Value (*body)(loops::Stage &, loops::Value, loops::Value));
+/// One operation of the loops' own.
+template <loops::Op kOp> loops::Value unaryLoop(loops::Stage &s, loops::Value a) {
+  return s.unary(kOp, a);
+}
+template <loops::Op kOp> loops::Value binaryLoop(loops::Stage &s, loops::Value a, loops::Value b) {
+  return s.binary(kOp, a, b);
+}
 
 } // namespace platen::ops

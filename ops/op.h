@@ -97,6 +97,10 @@ struct OnnxRow {
 struct OpSpec;
 base::Result<OpCall> defaultOnnxMap(const OpSpec &op, const OnnxNode &node);
 
+namespace loops {
+class Lowering;
+}
+
 // --- The operator
 // ------------------------------------------------------------------------------------------------
 
@@ -112,6 +116,9 @@ struct OpSpec {
   /// The only result, where the operand types decide it although operands are unknown (`shape` of
   /// static dimensions); nullopt otherwise. Null for operators of which that is never true.
   std::optional<Tensor> (*valueFromTypes)(const InferContext &) = nullptr;
+  /// How loops compute the results (loops/lowering.h), for graphs in which no kernel does; null:
+  /// they cannot. kUnsupported names what loops cannot compute.
+  base::Status (*loops)(loops::Lowering &) = nullptr;
 };
 
 /// Checks operand count and presence, attribute names and types; fills in defaults.

@@ -35,7 +35,7 @@ struct SampleSpec {
 };
 
 using CudaKernelSpec = std::variant<MatmulSpec, QuantizeRowsSpec, RowProgramSpec, EmbedSpec,
-                                    QkvFinishSpec, PagedAttentionSpec, SelectRowsSpec, SampleSpec>;
+                                    QkvFinishSpec, PagedAttentionSpec, SelectRowsSpec, LoopSpec, SampleSpec>;
 CudaKernelSpec cudaSpec(const KernelSpec &spec);
 
 /// Limits of the plan that kernels are sized for.

@@ -51,6 +51,7 @@ base::Result<Candidates> candidates(const EmbedSpec &spec, const Context &contex
 base::Result<Candidates> candidates(const QkvFinishSpec &spec, const Context &context);
 base::Result<Candidates> candidates(const PagedAttentionSpec &spec, const Context &context);
 base::Result<Candidates> candidates(const SelectRowsSpec &spec, const Context &context);
+base::Result<Candidates> candidates(const LoopSpec &spec, const Context &context);
 base::Result<Candidates> candidates(const SampleSpec &spec, const Context &context);
 
 } // namespace platen::kernels::cuda

@@ -123,6 +123,10 @@ base::Result<Candidates> candidates(const QkvFinishSpec &spec, const Context &co
   return Candidates{info};
 }
 
+base::Result<Candidates> candidates(const LoopSpec &, const Context &) {
+  return base::unsupported("loops on CUDA devices");
+}
+
 base::Result<Candidates> candidates(const SampleSpec &spec, const Context &context) {
   constexpr uint32_t kThreads = 512;
   CudaKernelInfo info = begin(context, "row" + std::to_string(kThreads), {"sample.cuh"});

@@ -12,10 +12,13 @@ void buildBody(Ir &ir, const EmbedSpec &spec) { buildEmbed(ir, spec); }
 void buildBody(Ir &ir, const QkvFinishSpec &spec) { buildQkvFinish(ir, spec); }
 void buildBody(Ir &ir, const PagedAttentionSpec &spec) { buildPagedAttention(ir, spec); }
 void buildBody(Ir &ir, const SelectRowsSpec &spec) { buildSelectRows(ir, spec); }
+void buildBody(Ir &, const LoopSpec &) {} // refused before
 } // namespace
 
 base::Status buildHostKernel(mlir::ModuleOp module, const HostKernelSpec &spec,
                              const HostTarget &target) {
+  if (std::holds_alternative<LoopSpec>(spec))
+    return base::unsupported("loops on the host");
   PLATEN_ASSIGN_OR_RETURN(const HostKernelInfo info, describeHostKernel(spec));
   Ir ir(module, info.name, target);
   std::visit([&](const auto &one) { buildBody(ir, one); }, spec);

@@ -100,6 +100,10 @@ Result<std::string> cut(const SelectRowsSpec &spec, HostKernelInfo &) {
   return "1x" + std::to_string(spec.width);
 }
 
+Result<std::string> cut(const LoopSpec &spec, HostKernelInfo &) {
+  return std::to_string(spec.program.extents.size()) + "d";
+}
+
 } // namespace
 
 Result<HostKernelInfo> describeHostKernel(const HostKernelSpec &spec) {

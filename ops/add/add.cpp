@@ -29,6 +29,7 @@ const OpSpec kAdd{
     .infer = inferBinary,
     .reference = reference,
     .onnx = {{"", "Add", 7}, {"", "Sum", 8, std::numeric_limits<int64_t>::max(), fromSum}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kAdd>); },
 };
 
 } // namespace platen::ops

@@ -1,5 +1,6 @@
 // Every operator's cases.json through evaluate(), and the folder's completeness.
 #include "ops/conformance/case_file.h"
+#include "ops/loops/lowering.h"
 
 #include <gtest/gtest.h>
 
@@ -44,6 +45,33 @@ TEST_P(OperatorCases, GiveWhatTheySay) {
     ASSERT_EQ(results->size(), example.outputs.size());
     for (size_t i = 0; i < results->size(); ++i)
       EXPECT_EQ(difference((*results)[i], example.outputs[i], example.ulp, example.atol), "")
+          << "result O" << i + 1;
+  }
+  EXPECT_GT(succeeding, 0U) << "no case succeeds";
+}
+
+/// Operators that loops compute: the same cases by evaluating their loops. Reductions and functions
+/// in f32 may be a few units off where the reference works in double.
+TEST_P(OperatorCases, LoopsGiveWhatTheySay) {
+  const OpSpec &op = *GetParam();
+  if (op.loops == nullptr)
+    GTEST_SKIP() << "no loops";
+  auto cases = readCases(sourceDir(), op);
+  ASSERT_TRUE(cases.isOk()) << cases.status().toString();
+  size_t succeeding = 0;
+  for (const Case &example : *cases) {
+    if (!example.error.empty())
+      continue;
+    SCOPED_TRACE(std::string(op.name) + "/" + example.name);
+    auto results = loops::evaluateByLoops(op, example.operands(), example.attributes);
+    if (!results.isOk() && results.status().code() == base::StatusCode::kUnsupported)
+      continue;
+    ASSERT_TRUE(results.isOk()) << results.status().toString();
+    ++succeeding;
+    ASSERT_EQ(results->size(), example.outputs.size());
+    for (size_t i = 0; i < results->size(); ++i)
+      EXPECT_EQ(difference((*results)[i], example.outputs[i], example.ulp + 4, example.atol, 1e-6),
+                "")
           << "result O" << i + 1;
   }
   EXPECT_GT(succeeding, 0U) << "no case succeeds";

@@ -20,6 +20,7 @@ const OpSpec kExp{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Exp", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kExp>); },
 };
 
 } // namespace platen::ops

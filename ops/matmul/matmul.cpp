@@ -119,6 +119,36 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef a = op.operand(0), b = op.operand(1), y = op.result(0);
+  const bool rowVector = a.rank() == 1, columnVector = b.rank() == 1;
+  const bool transposeB = intAttribute(op.attributes(), "transpose_b") != 0;
+  const size_t batchAxes = y.rank() - (rowVector ? 0 : 1) - (columnVector ? 0 : 1);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    auto own = [&](const loops::TensorRef &x) { // coordinates of the batch axes, right-aligned
+      std::vector<loops::Value> batch;
+      const size_t axes = x.rank() < 2 ? 0 : x.rank() - 2;
+      for (size_t axis = 0; axis < axes; ++axis)
+        batch.push_back(x.dims[axis] == base::Size(1) ? s.integer(0) : at[batchAxes - axes + axis]);
+      return batch;
+    };
+    std::vector<loops::Value> left = own(a), right = own(b);
+    if (!rowVector)
+      left.push_back(at[batchAxes]);
+    const loops::Value k = s.dim(a, a.rank() - 1);
+    return s.sum(k, y.kind(), [&](loops::Value i) {
+      std::vector<loops::Value> l = left, r = right;
+      l.push_back(i);
+      if (!columnVector && transposeB)
+        r.push_back(at.back());
+      r.push_back(i);
+      if (!columnVector && !transposeB)
+        r.push_back(at.back());
+      return s.mul(s.load(a, l), s.load(b, r));
+    });
+  });
+}
+
 } // namespace
 
 const OpSpec kMatmul{
@@ -128,6 +158,7 @@ const OpSpec kMatmul{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "MatMul", 1}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

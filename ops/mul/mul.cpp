@@ -22,6 +22,7 @@ const OpSpec kMul{
     .infer = inferBinary,
     .reference = reference,
     .onnx = {{"", "Mul", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kMul>); },
 };
 
 } // namespace platen::ops

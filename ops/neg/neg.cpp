@@ -20,6 +20,7 @@ const OpSpec kNeg{
     .infer = inferNumericUnary,
     .reference = reference,
     .onnx = {{"", "Neg", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kNeg>); },
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kSqrt{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Sqrt", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kSqrt>); },
 };
 
 } // namespace platen::ops

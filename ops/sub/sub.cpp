@@ -22,6 +22,7 @@ const OpSpec kSub{
     .infer = inferBinary,
     .reference = reference,
     .onnx = {{"", "Sub", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kSub>); },
 };
 
 } // namespace platen::ops

@@ -47,6 +47,18 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return std::vector{gatherStrided(x, std::move(dims), std::move(strides))};
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  PLATEN_ASSIGN_OR_RETURN(const std::vector<int64_t> perm,
+                          permutation(static_cast<int64_t>(x.rank()), op.attributes()));
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    std::vector<loops::Value> own(x.rank());
+    for (size_t axis = 0; axis < perm.size(); ++axis)
+      own[static_cast<size_t>(perm[axis])] = at[axis];
+    return s.load(x, own);
+  });
+}
+
 } // namespace
 
 const OpSpec kTranspose{
@@ -56,6 +68,7 @@ const OpSpec kTranspose{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Transpose", 1}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

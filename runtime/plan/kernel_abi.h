@@ -39,6 +39,13 @@ typedef struct PlatenStep {
   const int32_t *page_table; /* [S, page_table_stride], page numbers; -1 where absent */
 } PlatenStep;
 
+/* The step of one launch in a graph that has no serving form: `step.tokens` is the launch's extent,
+ * its arrays are null, and the run's symbols (sizes that only a run knows) follow. */
+typedef struct PlatenGraphStep {
+  PlatenStep step;
+  int64_t symbols[1]; /* as many as the graph has */
+} PlatenGraphStep;
+
 /* operands[0] is the PlatenStep; operands[1..] are the launch's operands in the kernel descriptor's
  * order (activations, packed weights, KV cache bases, tables); the last is this thread's scratch
  * (64-byte aligned, as many bytes as the kernel entry says; absent when it says 0). Activation
