@@ -34,8 +34,9 @@ struct SampleSpec {
   bool operator==(const SampleSpec &) const = default;
 };
 
-using CudaKernelSpec = std::variant<MatmulSpec, QuantizeRowsSpec, RowProgramSpec, EmbedSpec,
-                                    QkvFinishSpec, PagedAttentionSpec, SelectRowsSpec, LoopSpec, SampleSpec>;
+using CudaKernelSpec =
+    std::variant<MatmulSpec, QuantizeRowsSpec, RowProgramSpec, EmbedSpec, QkvFinishSpec,
+                 PagedAttentionSpec, SelectRowsSpec, LoopSpec, SampleSpec>;
 CudaKernelSpec cudaSpec(const KernelSpec &spec);
 
 /// Limits of the plan that kernels are sized for.
