@@ -2,11 +2,13 @@
 // leaves.
 #include "compiler/pipeline.h"
 #include "compiler/fuse/fuse.h"
+#include "compiler/graph/select.h"
 #include "compiler/import/fold.h"
 #include "compiler/import/importer.h"
 #include "compiler/pack/pack.h"
 #include "compiler/programs.h"
 #include "compiler/select/select.h"
+#include "compiler/serve/roles.h"
 #include "compiler/serve/serve.h"
 #include "compiler/tokenizer/tokenizer_section.h"
 #include "compiler/write/generation_config.h"
@@ -65,7 +67,9 @@ private:
 
   mlir::MLIRContext context_;
   ImportedModel model_;
+  bool isDecoder_ = true; ///< else a graph with inputs and outputs of its own (compiler/graph)
   ServeInfo served_;
+  GraphDraft graph_;
   PlanDraft draft_;
   std::unique_ptr<Programs> programs_; ///< of the draft: who selects, emits and writes their code
   std::optional<plan::PlanWriter> writer_;
@@ -83,11 +87,12 @@ constexpr Phase kPhases[] = {
     {"import", &Compilation::import, true},
     // Constants and shape arithmetic are evaluated; what nobody reads disappears.
     {"fold", &Compilation::fold, true},
-    // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits
-    // for asked rows.
+    // Decoders: @main → @step, the serving form: [tokens, features], attention owns its paged
+    // cache,
+    // logits for asked rows. Other graphs stay as they are.
     {"serve", &Compilation::serve, true},
     // What one kernel executes becomes one region: norms, attention, projections, epilogues,
-    // embedding, rows.
+    // embedding, rows. Graphs that are no decoders become launches of loops, which are fused.
     {"fuse", &Compilation::fuse, true},
     // Every weight of a matmul gets the packing in which it is stored. Attributes only.
     {"quantize", &Compilation::quantize, true},
@@ -141,6 +146,11 @@ Status Compilation::fold() {
 }
 
 Status Compilation::serve() {
+  auto main = model_.module->lookupSymbol<mlir::func::FuncOp>("main");
+  isDecoder_ = main && serve::isDecoder(main);
+  report_.dialect = "graph";
+  if (!isDecoder_)
+    return Status::ok();
   constexpr uint64_t kSmallWeight =
       16 << 20; // inverse frequencies and cosine tables; never a projection
   ir::WeightReader reader = weightReader(*model_.module, model_.weights, kSmallWeight);
@@ -154,6 +164,15 @@ Status Compilation::serve() {
 }
 
 Status Compilation::fuse() {
+  if (!isDecoder_) {
+    constexpr uint64_t kSmallWeight = 1 << 16; // shapes, axes, tables of a few numbers
+    PLATEN_RETURN_IF_ERROR(assignPackings(*model_.module, options_.weights));
+    PLATEN_ASSIGN_OR_RETURN(
+        graph_,
+        lowerGraph(*model_.module, weightReader(*model_.module, model_.weights, kSmallWeight)));
+    fuseGraph(graph_);
+    return Status::ok();
+  }
   return runPasses([](mlir::PassManager &passes) {
     for (const FusePass &pass : fusePasses())
       passes.addNestedPass<mlir::func::FuncOp>(createFusePass(pass));
@@ -161,11 +180,19 @@ Status Compilation::fuse() {
   });
 }
 
-Status Compilation::quantize() { return assignPackings(*model_.module, options_.weights); }
+Status Compilation::quantize() {
+  return isDecoder_ ? assignPackings(*model_.module, options_.weights) : Status::ok();
+}
 
 Status Compilation::select() {
-  draft_.manifest.limits = limits_;
-  PLATEN_RETURN_IF_ERROR(programs_->select(*model_.module, draft_));
+  if (isDecoder_)
+    draft_.manifest.limits = limits_;
+  PLATEN_RETURN_IF_ERROR(programs_->select(
+      [&](KernelSource &source, PlanDraft &draft) {
+        return isDecoder_ ? selectProgram(*model_.module, source, draft)
+                          : selectGraph(graph_, source, draft);
+      },
+      draft_));
   draft_.manifest.producer = "platen " PLATEN_VERSION;
   draft_.manifest.model_name = options_.model.parent_path().filename().string();
   draft_.manifest.model.hidden = static_cast<uint32_t>(served_.hidden);
@@ -175,7 +202,9 @@ Status Compilation::select() {
       });
   draft_.manifest.model.weight_format = blocks ? "mixed" : weightFormatName(options_.weights);
   report_.weightFormat = draft_.manifest.model.weight_format;
-  PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
+  if (isDecoder_)
+    PLATEN_RETURN_IF_ERROR(
+        readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
   report_.launches = draft_.manifest.programs.front().launches.size();
   for (const plan::DeviceProgram &program : draft_.manifest.programs)
     report_.kernels += program.kernels.size();

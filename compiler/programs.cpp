@@ -3,7 +3,6 @@
 #include "compiler/emit/cuda/plan_code.h"
 #include "compiler/emit/host/emit.h"
 #include "compiler/select/cuda_kernels.h"
-#include "compiler/select/select.h"
 
 #include <algorithm>
 #include <optional>
@@ -31,9 +30,9 @@ public:
       : targets_(std::move(targets)) {}
 
   Status findTools() const override { return Status::ok(); }
-  Status select(mlir::ModuleOp module, PlanDraft &draft) override {
+  Status select(const Select &select, PlanDraft &draft) override {
     program_ = static_cast<uint32_t>(draft.manifest.programs.size());
-    return selectProgram(module, kernels_, draft);
+    return select(kernels_, draft);
   }
   Status emit(const ProgramEmitOptions &options) override {
     for (size_t i = 0; i < targets_.size(); ++i) {
@@ -85,11 +84,11 @@ public:
     Status found = findCudaCompiler();
     return found.at("target " + std::string(targets_.front().architecture->name));
   }
-  Status select(mlir::ModuleOp module, PlanDraft &draft) override {
+  Status select(const Select &select, PlanDraft &draft) override {
     for (Target &target : targets_) {
       target.kernels.emplace(*target.architecture, draft.manifest.limits);
       target.program = static_cast<uint32_t>(draft.manifest.programs.size());
-      Status status = selectProgram(module, *target.kernels, draft);
+      Status status = select(*target.kernels, draft);
       if (!status.isOk())
         return status.at("target " + std::string(target.architecture->name));
     }
@@ -142,9 +141,9 @@ public:
       PLATEN_RETURN_IF_ERROR(one->findTools());
     return Status::ok();
   }
-  Status select(mlir::ModuleOp module, PlanDraft &draft) override {
+  Status select(const Select &select, PlanDraft &draft) override {
     for (const auto &one : all_)
-      PLATEN_RETURN_IF_ERROR(one->select(module, draft));
+      PLATEN_RETURN_IF_ERROR(one->select(select, draft));
     return Status::ok();
   }
   Status emit(const ProgramEmitOptions &options) override {

@@ -4,9 +4,8 @@
 #pragma once
 
 #include "compiler/select/draft.h"
+#include "compiler/select/kernel_source.h"
 #include "runtime/plan/writer.h"
-
-#include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
 #include <memory>
@@ -31,8 +30,10 @@ public:
   static base::Result<std::unique_ptr<Programs>> forTargets(const std::vector<std::string> &names);
   /// kNotFound, saying what to install, if a target needs a compiler that is not there.
   virtual base::Status findTools() const = 0;
-  /// Adds every program to the draft, in order.
-  virtual base::Status select(mlir::ModuleOp module, PlanDraft &draft) = 0;
+  /// Adds every program to the draft, in order: `select` makes one with kernels of the source that
+  /// it is given.
+  using Select = std::function<base::Status(KernelSource &source, PlanDraft &draft)>;
+  virtual base::Status select(const Select &select, PlanDraft &draft) = 0;
   /// Kernels → machine code.
   virtual base::Status emit(const ProgramEmitOptions &options) = 0;
   /// Writes a section of code for each target, and the target into the manifest.

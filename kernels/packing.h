@@ -45,7 +45,7 @@ inline constexpr uint64_t kQuantBlock = 64;
 
 struct Packing {
   enum class Layout : uint8_t { kRaw, kPanel16 };
-  enum class Element : uint8_t { kF32, kBF16, kF16, kI32, kQ8, kQ4, kF8, kF4 };
+  enum class Element : uint8_t { kF32, kBF16, kF16, kI32, kQ8, kQ4, kF8, kF4, kByte };
 
   std::string_view name;
   Layout layout = Layout::kRaw;
@@ -86,9 +86,9 @@ struct Packing {
     }
   }
   constexpr uint64_t elementBytes() const { // of unquantised elements
-    return element == Element::kF32 || element == Element::kI32 ? 4
-           : element == Element::kF8                            ? 1
-                                                                : 2;
+    return element == Element::kF32 || element == Element::kI32   ? 4
+           : element == Element::kF8 || element == Element::kByte ? 1
+                                                                  : 2;
   }
   constexpr uint64_t scaleBytes() const { return scale == base::DType::kF16 ? 2 : 4; }
   constexpr uint64_t scalesOffset() const { return codeBytes(); } // within a block
@@ -163,11 +163,12 @@ struct Packing {
 };
 
 /// Every packing there is. `weights` of the manifest name one of these.
-inline constexpr std::array<Packing, 16> kPackings = {{
+inline constexpr std::array<Packing, 17> kPackings = {{
     {"raw.f32", Packing::Layout::kRaw, Packing::Element::kF32},
     {"raw.bf16", Packing::Layout::kRaw, Packing::Element::kBF16},
     {"raw.f16", Packing::Layout::kRaw, Packing::Element::kF16},
     {"raw.i32", Packing::Layout::kRaw, Packing::Element::kI32},
+    {"raw.bytes", Packing::Layout::kRaw, Packing::Element::kByte},
     {"panel16.f32", Packing::Layout::kPanel16, Packing::Element::kF32},
     {"panel16.bf16", Packing::Layout::kPanel16, Packing::Element::kBF16},
     {"panel16.q8g32.f16", Packing::Layout::kPanel16, Packing::Element::kQ8, base::DType::kF16},

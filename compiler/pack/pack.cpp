@@ -25,6 +25,7 @@ struct Job {
   BlockSource blocks;
   uint64_t units = 0;        ///< panels, or elements of a raw packing
   uint64_t bytesPerUnit = 0; ///< packed
+  uint64_t rawBytes = 0;     ///< of kBytes
 };
 
 struct Run {
@@ -34,6 +35,11 @@ struct Run {
 
 Status packRun(const Job &job, const Run &run, std::span<uint8_t> out) {
   const Packing &packing = job.request->packing;
+  if (job.request->form == WeightRequest::Form::kBytes) {
+    const auto *bytes = static_cast<const uint8_t *>(job.dense.data) + run.first;
+    std::copy_n(bytes, std::min<uint64_t>(run.count, job.rawBytes - run.first), out.begin());
+    return Status::ok();
+  }
   if (packing.layout == Packing::Layout::kRaw)
     return packRaw(job.dense, packing, run.first, run.count, out);
   if (job.request->form == WeightRequest::Form::kBlocks)
@@ -78,6 +84,11 @@ Status openBlocks(Job &job, SourceReader &reader) {
 Status openDense(Job &job, SourceReader &reader) {
   const WeightRequest &request = *job.request;
   PLATEN_ASSIGN_OR_RETURN(SourceReader::Bytes data, reader.read(request.data));
+  if (request.form == WeightRequest::Form::kBytes) {
+    job.rawBytes = data.bytes.size();
+    job.dense.data = data.bytes.data();
+    return Status::ok();
+  }
   PLATEN_RETURN_IF_ERROR(checkBytes(
       data, request.n * request.k * static_cast<uint64_t>(base::bitWidth(data.type.dtype)) / 8,
       "the weight"));

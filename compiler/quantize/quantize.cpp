@@ -92,8 +92,10 @@ Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
     return blockPacking(op, 2, 3);
   if (isOp(op, "gather"))
     return densePacking(format, true);
-  kernels::Packing packing =
-      densePacking(format, tables.contains(initializerOf(op->getOperand(1))));
+  const std::string initializer = initializerOf(op->getOperand(1));
+  if (initializer.empty())
+    return densePacking(WeightFormat::kF32, false); // no weight: nothing is stored
+  kernels::Packing packing = densePacking(format, tables.contains(initializer));
   if (packing.isQuantized() && reducedLength(op) % static_cast<int64_t>(kernels::kGroup) != 0)
     return unsupported(
         "a matmul over K = " + std::to_string(reducedLength(op)) + " cannot be stored as " +
@@ -107,14 +109,16 @@ Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
 Status assignPackings(mlir::ModuleOp module, WeightFormat format) {
   auto step = module.lookupSymbol<mlir::func::FuncOp>("step");
   if (!step)
-    return base::invalidArgument("the module has no func @step");
+    step = module.lookupSymbol<mlir::func::FuncOp>("main");
+  if (!step)
+    return base::invalidArgument("the module has neither func @step nor func @main");
   llvm::SmallVector<mlir::Operation *> readers;
   llvm::StringSet<> tables;
   step.walk([&](mlir::Operation *op) {
     bool gathers = isOp(op, "gather") || isOp(op, "gather_block_quantized");
     if (gathers)
       tables.insert(initializerOf(op->getOperand(0)));
-    if (gathers || isOp(op, "matmul") || isOp(op, "matmul_nbits"))
+    if (gathers || isOp(op, "matmul") || isOp(op, "gemm") || isOp(op, "matmul_nbits"))
       readers.push_back(op);
   });
   for (mlir::Operation *op : readers) {

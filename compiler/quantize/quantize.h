@@ -21,7 +21,8 @@ enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8, kNvfp4 };
 std::string_view weightFormatName(WeightFormat format);
 base::Result<WeightFormat> parseWeightFormat(std::string_view name);
 
-/// Decides for every matmul, matmul_nbits, gather and gather_block_quantized of `func @step`. Ops
+/// Decides for every matmul, gemm, matmul_nbits, gather and gather_block_quantized of `func @step`,
+/// or of `func @main` in graphs that are no decoders. Ops
 /// that read the same initializer get the same packing. Errors: kUnsupported for a K that the
 /// format cannot hold, naming the node.
 base::Status assignPackings(mlir::ModuleOp module, WeightFormat format);

@@ -25,6 +25,7 @@ struct WeightRequest {
     kDense,  ///< `data` holds elements of a float dtype, [n, k] or, if transposed, [k, n]
     kBlocks, ///< `data` holds integer blocks (MatMulNBits, GatherBlockQuantized) with `scales` and
              ///< `zeros`
+    kBytes,  ///< `data` is stored as it is, k bytes (1 if there are none)
   };
   Form form = Form::kDense;
   WeightSource data, scales, zeros;

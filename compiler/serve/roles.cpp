@@ -90,6 +90,13 @@ Result<Roles> findInputs(mlir::func::FuncOp function) {
 
 } // namespace
 
+bool isDecoder(mlir::func::FuncOp function) {
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    if (parseCacheName(inputName(function, i), "past_key_values|past"))
+      return true;
+  return false;
+}
+
 std::string inputName(mlir::func::FuncOp function, unsigned index) {
   auto name = function.getArgAttrOfType<mlir::StringAttr>(index, "platen.name");
   return name ? name.str() : "argument " + std::to_string(index);

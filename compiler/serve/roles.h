@@ -29,6 +29,9 @@ struct Roles {
 std::string inputName(mlir::func::FuncOp function, unsigned index);
 std::string outputName(mlir::func::FuncOp function, unsigned index);
 
+/// Whether the graph has a cache among its inputs, so that it must be brought to the serving form.
+bool isDecoder(mlir::func::FuncOp function);
+
 /// InvalidArgument or Unsupported naming the input or output that is missing or has no known role.
 base::Result<Roles> findRoles(mlir::func::FuncOp function);
 
