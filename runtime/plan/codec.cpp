@@ -3,6 +3,7 @@
 #include "runtime/plan/codec.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "manifest.pb.h"
 
@@ -96,17 +97,75 @@ struct Codec {
             .shape = {from.shape().begin(), from.shape().end()}};
   }
 
+  static void encode(const base::Size &from, proto::Size *to) {
+    for (const base::Size::Term &term : from.terms()) {
+      proto::SizeTerm *added = to->add_terms();
+      added->mutable_symbols()->Assign(term.symbols.begin(), term.symbols.end());
+      added->set_coefficient(term.coefficient);
+    }
+  }
+  // Terms that do not add up within 64 bits become the largest number, which validate() refuses.
+  static base::Size decode(const proto::Size &from) {
+    std::vector<base::Size::Term> terms;
+    for (const proto::SizeTerm &term : from.terms())
+      terms.push_back({{term.symbols().begin(), term.symbols().end()}, term.coefficient()});
+    auto size = base::Size::of(std::move(terms));
+    return size.isOk() ? std::move(*size) : base::Size(std::numeric_limits<int64_t>::max());
+  }
+
+  static void encode(const Symbol &from, proto::Symbol *to) {
+    to->set_name(from.name);
+    to->set_least(from.least);
+    to->set_greatest(from.greatest);
+  }
+  static Symbol decode(const proto::Symbol &from) {
+    return {.name = from.name(), .least = from.least(), .greatest = from.greatest()};
+  }
+
+  static void encode(const GraphTensor &from, proto::GraphTensor *to) {
+    to->set_name(from.name);
+    to->set_dtype(static_cast<uint32_t>(from.dtype));
+    encodeList(from.dims, to->mutable_dims());
+    to->set_buffer(from.buffer);
+  }
+  static GraphTensor decode(const proto::GraphTensor &from) {
+    GraphTensor to{.name = from.name(),
+                   .dtype = narrow<base::DType>(from.dtype()),
+                   .dims = {},
+                   .buffer = from.buffer()};
+    decodeList(from.dims(), to.dims);
+    return to;
+  }
+
+  static void encode(const GraphSignature &from, proto::GraphSignature *to) {
+    encodeList(from.symbols, to->mutable_symbols());
+    encodeList(from.inputs, to->mutable_inputs());
+    encodeList(from.outputs, to->mutable_outputs());
+  }
+  static GraphSignature decode(const proto::GraphSignature &from) {
+    GraphSignature to;
+    decodeList(from.symbols(), to.symbols);
+    decodeList(from.inputs(), to.inputs);
+    decodeList(from.outputs(), to.outputs);
+    return to;
+  }
+
   static void encode(const Buffer &from, proto::Buffer *to) {
     to->set_name(from.name);
     to->set_extent(static_cast<proto::Extent>(from.extent));
     to->set_row_bytes(from.row_bytes);
     to->set_arena_offset(from.arena_offset);
+    if (from.bytes != base::Size())
+      encode(from.bytes, to->mutable_bytes());
+    to->set_slot(from.slot);
   }
   static Buffer decode(const proto::Buffer &from) {
     return {.name = from.name(),
             .extent = narrow<Extent>(from.extent()),
             .row_bytes = from.row_bytes(),
-            .arena_offset = from.arena_offset()};
+            .arena_offset = from.arena_offset(),
+            .bytes = decode(from.bytes()),
+            .slot = from.slot()};
   }
 
   static void encode(const Cache &from, proto::Cache *to) {
@@ -263,12 +322,15 @@ struct Codec {
     to->set_extent(static_cast<proto::Extent>(from.extent));
     encodeList(from.variants, to->mutable_variants());
     encodeList(from.operands, to->mutable_operands());
+    if (from.points != base::Size())
+      encode(from.points, to->mutable_points());
   }
   static Launch decode(const proto::Launch &from) {
     Launch to{.name = from.name(),
               .extent = narrow<Extent>(from.extent()),
               .variants = {},
-              .operands = {}};
+              .operands = {},
+              .points = decode(from.points())};
     decodeList(from.variants(), to.variants);
     decodeList(from.operands(), to.operands);
     return to;
@@ -356,6 +418,8 @@ std::string encodeManifest(const Manifest &from) {
   to.mutable_tokenizer()->set_kind(from.tokenizer.kind);
   to.mutable_tokenizer()->set_section(from.tokenizer.section);
   to.set_cuda_abi_version(from.cuda_abi_version);
+  if (from.graph)
+    Codec::encode(*from.graph, to.mutable_graph());
   return to.SerializeAsString();
 }
 
@@ -370,6 +434,8 @@ base::Result<Manifest> decodeManifest(std::span<const std::byte> bytes) {
   to.cuda_abi_version = from.cuda_abi_version();
   to.limits = Codec::decode(from.limits());
   to.model = Codec::decode(from.model());
+  if (from.has_graph())
+    to.graph = Codec::decode(from.graph());
   Codec::decodeList(from.sections(), to.sections);
   Codec::decodeList(from.weights(), to.weights);
   Codec::decodeList(from.programs(), to.programs);

@@ -28,7 +28,7 @@ template <typename T> void store(std::span<std::byte> bytes, size_t at, T value)
 std::array<std::byte, kHeaderBytes> encodeHeader(const Header &header) {
   std::array<std::byte, kHeaderBytes> bytes{};
   std::memcpy(bytes.data(), kMagic, sizeof kMagic);
-  store(bytes, kVersionAt, kFormatVersion);
+  store(bytes, kVersionAt, header.version);
   store(bytes, kManifestAt, header.manifest_offset);
   store(bytes, kManifestAt + 8, header.manifest_bytes);
   store(bytes, kManifestAt + 16, header.manifest_xxh3);
@@ -46,9 +46,11 @@ base::Result<Header> decodeHeader(std::span<const std::byte> file) {
   if (std::memcmp(file.data(), kMagic, sizeof kMagic) != 0)
     return base::corrupt("the file does not begin as a platen plan does", "header");
   // The version comes before everything whose meaning it decides.
-  if (auto version = load<uint32_t>(file, kVersionAt); version != kFormatVersion)
+  auto version = load<uint32_t>(file, kVersionAt);
+  if (version != kFormatVersion && version != kGraphFormatVersion)
     return base::unsupported("the plan has format version " + std::to_string(version) +
-                                 ", this runtime reads version " + std::to_string(kFormatVersion) +
+                                 ", this runtime reads versions " + std::to_string(kFormatVersion) +
+                                 " and " + std::to_string(kGraphFormatVersion) +
                                  "; compile the model again with the platen that matches",
                              "header");
   if (load<uint64_t>(file, kHashAt) != hashBytes(file.first(kHashAt)))
@@ -57,7 +59,8 @@ base::Result<Header> decodeHeader(std::span<const std::byte> file) {
   Header header{.manifest_offset = load<uint64_t>(file, kManifestAt),
                 .manifest_bytes = load<uint64_t>(file, kManifestAt + 8),
                 .manifest_xxh3 = load<uint64_t>(file, kManifestAt + 16),
-                .file_bytes = load<uint64_t>(file, kFileBytesAt)};
+                .file_bytes = load<uint64_t>(file, kFileBytesAt),
+                .version = version};
   if (header.file_bytes != file.size())
     return base::corrupt("the plan was written with " + std::to_string(header.file_bytes) +
                              " bytes, the file has " + std::to_string(file.size()) +

@@ -39,8 +39,9 @@ typedef struct PlatenStep {
   const int32_t *page_table; /* [S, page_table_stride], page numbers; -1 where absent */
 } PlatenStep;
 
-/* The step of one launch in a graph that has no serving form: `step.tokens` is the launch's extent,
- * its arrays are null, and the run's symbols (sizes that only a run knows) follow. */
+/* The step of one launch in a graph that has no serving form: `step.tokens` and `step.rows` are the
+ * launch's points, `step.sequences` is 1, its arrays are null, and the run's symbols (sizes that
+ * only a run knows) follow. */
 typedef struct PlatenGraphStep {
   PlatenStep step;
   int64_t symbols[1]; /* as many as the graph has */

@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "runtime/base/dtype.h"
+#include "runtime/base/size.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/cuda_kernel.h"
 #include "runtime/plan/extent.h"
+#include "runtime/plan/graph.h"
 
 namespace platen::plan {
 
@@ -24,7 +26,7 @@ inline constexpr uint64_t kSectionAlignment = 4096;
 /// Weights, activation buffers and every array that a kernel sees start at a multiple of this.
 inline constexpr uint64_t kDataAlignment = 64;
 
-/// Validated: all at least 1; page_tokens a power of two.
+/// Validated: all at least 1; page_tokens a power of two. All 0 in plans of graphs.
 struct Limits {
   uint32_t context_tokens = 0; ///< positions a sequence may have, prompt and generated together
   uint32_t step_tokens = 0;
@@ -34,6 +36,7 @@ struct Limits {
   bool operator==(const Limits &) const = default;
 };
 
+/// In plans of graphs nothing but `weight_format` is set.
 struct ModelInfo {
   uint32_t vocabulary = 0; ///< validated: at least 1
   uint32_t hidden = 0;
@@ -83,12 +86,17 @@ constexpr uint64_t extentLimit(const Limits &limits, Extent extent) {
   return 0;
 }
 
-/// An activation buffer: extentLimit() rows of `row_bytes`. Validated: inside the arena.
+/// An activation buffer. For decoders: extentLimit() rows of `row_bytes`. Validated: inside the
+/// arena. For graphs: `bytes` in a slot of the arena (see manifest.proto). Validated: what belongs
+/// to the other kind of plan is as it stands here; within kMaxArenaBytes for all values of the
+/// symbols.
 struct Buffer {
   std::string name;
   Extent extent = Extent::kOne;
   uint64_t row_bytes = 0;
   uint64_t arena_offset = 0; ///< multiple of 64
+  base::Size bytes{};
+  uint32_t slot = 0; ///< validated: below the number of buffers
   bool operator==(const Buffer &) const = default;
 };
 
@@ -138,20 +146,25 @@ struct Variant {
 
 struct Launch {
   std::string name;                ///< for traces: "layer3.qkv"
-  Extent extent = Extent::kTokens; ///< a launch whose extent is 0 in a step is skipped
+  Extent extent = Extent::kTokens; ///< a launch whose extent is 0 in a step is skipped; graphs: so
   std::vector<Variant>
       variants; ///< at least one, max_extent strictly ascending; the last takes all
   std::vector<Operand> operands; ///< operands[1..] of the kernel ABI, at most kMaxOperands
+  /// Graphs: tokens and rows of this launch (its sequences are 1). Decoders: as it stands here.
+  base::Size points{};
   bool operator==(const Launch &) const = default;
 };
 inline constexpr uint32_t kMaxOperands = 64;
 inline constexpr uint32_t kMaxAlternatives = 16;
+/// What a step's buffers, and those of a run, may take together.
+inline constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 44;
 
 /// The `device` of programs for CPUs, and of those for NVIDIA GPUs.
 inline constexpr const char *kHostDevice = "host";
 inline constexpr const char *kCudaDevice = "cuda";
 
-/// How one kind of device executes a step. Several programs may be for one kind of device.
+/// How one kind of device executes a step. Several programs may be for one kind of device. In plans
+/// of graphs nothing stands behind `launches`, and there are no caches.
 struct DeviceProgram {
   std::string device; ///< kHostDevice or kCudaDevice
   std::vector<Buffer> buffers;
@@ -197,6 +210,8 @@ struct Manifest {
   std::vector<CodeTarget>
       targets; ///< in order of preference: a device takes the first that it can run
   Tokenizer tokenizer;
+  /// Present exactly in plans of graphs that are no decoders.
+  std::optional<GraphSignature> graph{};
   bool operator==(const Manifest &) const = default;
 };
 

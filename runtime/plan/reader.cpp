@@ -76,6 +76,10 @@ base::Result<Manifest> readChecked(std::span<const std::byte> file, const LoadOp
   if (hashBytes(manifest_bytes) != header.manifest_xxh3)
     return corrupt("its hash does not match its bytes; the file is damaged", "manifest");
   PLATEN_ASSIGN_OR_RETURN(Manifest manifest, decodeManifest(manifest_bytes));
+  if (manifest.graph.has_value() != (header.version == kGraphFormatVersion))
+    return corrupt("the header's format version " + std::to_string(header.version) +
+                   (manifest.graph ? " is that of a decoder, but the manifest has a graph"
+                                   : " is that of a graph, but the manifest has none"));
   PLATEN_RETURN_IF_ERROR(validate(manifest, file.size()));
   PLATEN_RETURN_IF_ERROR(checkTiling(file, header, manifest, options.verify_sections));
   if (options.verify_sections) {

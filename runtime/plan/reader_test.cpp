@@ -108,9 +108,10 @@ TEST(Reader, SaysWhatIsWrong) {
   bytes[0] ^= std::byte{1};
   EXPECT_THAT(check(bytes).toString(), HasSubstr("does not begin as a platen plan"));
   bytes = goodPlan();
-  bytes[8] = std::byte{2};
+  bytes[8] = std::byte{3};
   EXPECT_EQ(check(bytes).code(), StatusCode::kUnsupported);
-  EXPECT_THAT(check(bytes).toString(), HasSubstr("format version 2, this runtime reads version 1"));
+  EXPECT_THAT(check(bytes).toString(),
+              HasSubstr("format version 3, this runtime reads versions 1 and 2"));
   bytes = goodPlan();
   bytes[goodManifest().sections[2].offset] ^= std::byte{1};
   EXPECT_THAT(check(bytes).toString(), HasSubstr("section 'code.x86-64': its hash does not match"));

@@ -2,6 +2,7 @@
 // every grid of every step can be launched, and every tensor map encoded.
 #include <cmath>
 
+#include "runtime/base/checked.h"
 #include "runtime/plan/validate_detail.h"
 
 namespace platen::plan::detail {
@@ -15,12 +16,13 @@ constexpr uint64_t kMaxThreads = 1024;
 constexpr uint64_t kMaxClusterBlocks = 16;
 constexpr uint64_t kMaxDynamicSharedBytes = 227 << 10;
 
-Status checkGrid(const Units &grid, uint32_t cluster, const Limits &limits, uint64_t most) {
+Status checkGrid(const Units &grid, uint32_t cluster, const Extents &extents, uint64_t most) {
   PLATEN_RETURN_IF_ERROR(checkExtent(grid.extent));
   PLATEN_RETURN_IF_ERROR(checkRange("per", grid.per, 1, ~uint32_t{0}));
   PLATEN_RETURN_IF_ERROR(checkRange("times", grid.times, 1, most));
-  uint64_t blocks = (extentLimit(limits, grid.extent) + grid.per - 1) / grid.per; // at most 2^20
-  PLATEN_RETURN_IF_ERROR(checkRange("the number of blocks", blocks * grid.times, 1, most));
+  uint64_t blocks = (static_cast<uint64_t>(extents[grid.extent]) + grid.per - 1) / grid.per;
+  PLATEN_ASSIGN_OR_RETURN(blocks, base::checkedMul(blocks, grid.times, "the number of blocks"));
+  PLATEN_RETURN_IF_ERROR(checkRange("the number of blocks", blocks, 1, most));
   PLATEN_RETURN_IF_ERROR(checkRange("the cluster", cluster, 1, kMaxClusterBlocks));
   if (grid.times % cluster != 0)
     return corrupt("times is " + number(grid.times) + ", no multiple of the cluster's " +
@@ -28,12 +30,12 @@ Status checkGrid(const Units &grid, uint32_t cluster, const Limits &limits, uint
   return Status::ok();
 }
 
-Status checkPhase(const Phase &phase, const Limits &limits) {
+Status checkPhase(const Phase &phase, const Extents &most) {
   if (phase.entry.empty() || !isPrintable(phase.entry))
     return corrupt("its entry is empty or holds control characters");
-  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_x, phase.cluster_x, limits, kMaxGridX).at("grid_x"));
-  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_y, phase.cluster_y, limits, kMaxGridYz).at("grid_y"));
-  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_z, phase.cluster_z, limits, kMaxGridYz).at("grid_z"));
+  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_x, phase.cluster_x, most, kMaxGridX).at("grid_x"));
+  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_y, phase.cluster_y, most, kMaxGridYz).at("grid_y"));
+  PLATEN_RETURN_IF_ERROR(checkGrid(phase.grid_z, phase.cluster_z, most, kMaxGridYz).at("grid_z"));
   PLATEN_RETURN_IF_ERROR(checkRange("the number of blocks in a cluster",
                                     phase.cluster_x * phase.cluster_y * phase.cluster_z, 1,
                                     kMaxClusterBlocks));
@@ -53,10 +55,10 @@ Status checkTimes(const CudaKernel &kernel) {
 
 } // namespace
 
-Status checkCudaKernel(const CudaKernel &kernel, const Limits &limits) {
+Status checkCudaKernel(const CudaKernel &kernel, const Extents &most) {
   PLATEN_RETURN_IF_ERROR(checkRange("the number of phases", kernel.phases.size(), 1, kMaxPhases));
   for (size_t i = 0; i < kernel.phases.size(); ++i)
-    PLATEN_RETURN_IF_ERROR(checkPhase(kernel.phases[i], limits).at(place("phases", i, "")));
+    PLATEN_RETURN_IF_ERROR(checkPhase(kernel.phases[i], most).at(place("phases", i, "")));
   PLATEN_RETURN_IF_ERROR(
       checkRange("the number of tensor maps", kernel.tensor_maps.size(), 0, kMaxTensorMaps));
   for (const std::string *text : {&kernel.operation, &kernel.tile, &kernel.family})

@@ -106,7 +106,8 @@ Status PlanWriter::finish(Manifest manifest) {
   Header header{.manifest_offset = impl_->file.size(),
                 .manifest_bytes = bytes.size(),
                 .manifest_xxh3 = hashBytes(bytes),
-                .file_bytes = impl_->file.size() + bytes.size()};
+                .file_bytes = impl_->file.size() + bytes.size(),
+                .version = manifest.graph ? kGraphFormatVersion : kFormatVersion};
   // What the reader would refuse is a fault of whoever built the manifest; better found here than
   // at load.
   auto refused = [&](const Status &status) {
