@@ -89,6 +89,9 @@ public:
       target.kernels.emplace(*target.architecture, draft.manifest.limits);
       target.program = static_cast<uint32_t>(draft.manifest.programs.size());
       Status status = select(*target.kernels, draft);
+      if (status.isOk() && !draft.manifest.graph)
+        status = target.kernels->addSampler(draft.manifest.model.vocabulary,
+                                            draft.manifest.programs.back());
       if (!status.isOk())
         return status.at("target " + std::string(target.architecture->name));
     }

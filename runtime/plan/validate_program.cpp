@@ -232,6 +232,17 @@ Status findGreatest(const DeviceProgram &program, const Manifest &manifest, Grea
   });
 }
 
+Status checkSampler(const DeviceProgram &program, const Manifest &manifest) {
+  if (!program.sampler)
+    return Status::ok();
+  if (!isCuda(program) || manifest.graph)
+    return corrupt("only programs of decoders for CUDA may have one");
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", *program.sampler, program.kernels.size()));
+  if (!program.kernels[*program.sampler].cuda->tensor_maps.empty())
+    return corrupt("its kernel has tensor maps, for which a sampler's operands are not described");
+  return Status::ok();
+}
+
 } // namespace
 
 Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
@@ -254,7 +265,9 @@ Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
     PLATEN_RETURN_IF_ERROR(checkEach("launches", program.launches, [&](const Launch &launch) {
       return checkOperandUse(launch, program, manifest, greatest, budget);
     }));
-  return manifest.graph ? Status::ok() : checkOutputs(program, manifest.model);
+  if (!manifest.graph)
+    PLATEN_RETURN_IF_ERROR(checkOutputs(program, manifest.model));
+  return checkSampler(program, manifest).at("sampler");
 }
 
 } // namespace platen::plan::detail
