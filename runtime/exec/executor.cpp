@@ -258,6 +258,10 @@ Executor::~Executor() = default;
 Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, device::Device &device,
                                                    const ExecutorOptions &options) {
   constexpr uint32_t kMaxPages = std::numeric_limits<int32_t>::max(); // page tables hold int32
+  if (plan.manifest().graph)
+    return base::invalidArgument("the plan is that of a graph with named inputs and outputs, which "
+                                 "has no steps of tokens; a GraphExecutor runs it",
+                                 plan.path());
   PLATEN_ASSIGN_OR_RETURN(uint32_t target, device.chooseTarget(plan));
   auto impl = std::make_unique<Impl>(plan, device, plan.manifest().targets[target].program);
   if (!impl->route.caches.empty() && (options.pages == 0 || options.pages > kMaxPages))

@@ -60,7 +60,7 @@ struct LaunchProfile {
 class Executor {
 public:
   /// Errors: kResourceExhausted (memory, with the sizes), kUnsupported (no code for this device),
-  /// kInvalidArgument.
+  /// kInvalidArgument (also for the plan of a graph, which a GraphExecutor runs).
   static base::Result<std::unique_ptr<Executor>>
   create(const plan::Plan &plan, device::Device &device, const ExecutorOptions &options);
   ~Executor();

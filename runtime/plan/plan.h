@@ -217,6 +217,10 @@ struct Manifest {
   bool operator==(const Manifest &) const = default;
 };
 
+/// Graphs: what the buffers of a checked program take together in any run, at most. Slots stand one
+/// after another, each with the padding that kernel_abi.h promises.
+uint64_t arenaLimit(const DeviceProgram &program, const GraphSignature &graph);
+
 /// Checks every promise above for a file of `file_bytes` (hashes and padding excepted: they need
 /// the bytes). Returns kCorrupt, or kUnsupported for versions and dtypes this runtime does not
 /// know. Linear in the manifest.

@@ -222,7 +222,7 @@ const std::vector<Mutation> &mutations() {
       {"SamplerWithMaps", [](Manifest &m) { m.programs[1].sampler = 0; },
        "sampler: its kernel has tensor maps"},
       {"SamplerOnHost", [](Manifest &m) { m.programs[0].sampler = 0; },
-       "programs[0] 'host': sampler: only programs for CUDA may have one"},
+       "programs[0] 'host': sampler: only programs of decoders for CUDA may have one"},
       {"AlternativeTwice", [](Manifest &m) { head(m).alternatives = {4, 2, 4}; },
        "alternatives[2]: kernel 4 is named twice"},
       {"AlternativeItself", [](Manifest &m) { head(m).alternatives = {3}; },

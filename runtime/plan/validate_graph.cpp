@@ -1,6 +1,8 @@
 // What only plans of graphs have: the signature, and sizes that depend on its symbols. Afterwards
 // every size of every run, whatever values its symbols have within their ranges, can be computed
 // and is within the caps.
+#include <algorithm>
+#include <optional>
 #include <set>
 
 #include "runtime/base/checked.h"
@@ -115,18 +117,19 @@ Status checkOwnSlots(const DeviceProgram &program, const GraphSignature &graph) 
   return Status::ok();
 }
 
-/// Slots one after another, each with the padding that kernel_abi.h promises.
-Status checkArena(const DeviceProgram &program, const std::vector<uint64_t> &bytes) {
-  std::vector<uint64_t> slots(program.buffers.size());
-  for (size_t i = 0; i < bytes.size(); ++i)
-    slots[program.buffers[i].slot] = std::max(slots[program.buffers[i].slot], bytes[i]);
-  uint64_t sum = 0;
-  for (uint64_t slot : slots) {
-    sum += base::alignUp(slot, kDataAlignment) + kDataAlignment;
-    PLATEN_RETURN_IF_ERROR(
-        checkRange("the sum of the slots at the symbols' greatest values", sum, 0, kMaxArenaBytes));
+/// Bytes of all slots together, `bytes` [buffers] being those of the buffers; capped where it is
+/// beyond kMaxArenaBytes.
+uint64_t sumOfSlots(const DeviceProgram &program, const std::vector<uint64_t> &bytes) {
+  std::vector<std::optional<uint64_t>> slots(program.buffers.size());
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::optional<uint64_t> &slot = slots[program.buffers[i].slot];
+    slot = std::max(slot.value_or(0), bytes[i]);
   }
-  return Status::ok();
+  uint64_t sum = 0;
+  for (const std::optional<uint64_t> &slot : slots)
+    if (slot && sum <= kMaxArenaBytes)
+      sum += base::alignUp(*slot, kDataAlignment) + kDataAlignment;
+  return sum;
 }
 
 } // namespace
@@ -199,7 +202,15 @@ Status checkGraphBuffers(const DeviceProgram &program, const GraphSignature &gra
     return Status::ok();
   }));
   PLATEN_RETURN_IF_ERROR(checkOwnSlots(program, graph));
-  return checkArena(program, bytes);
+  return checkRange("the sum of the slots at the symbols' greatest values",
+                    sumOfSlots(program, bytes), 0, kMaxArenaBytes);
 }
 
 } // namespace platen::plan::detail
+
+uint64_t platen::plan::arenaLimit(const DeviceProgram &program, const GraphSignature &graph) {
+  std::vector<uint64_t> bytes;
+  for (const Buffer &buffer : program.buffers)
+    bytes.push_back(detail::sizeLimit(buffer.bytes, graph, kMaxArenaBytes).value());
+  return detail::sumOfSlots(program, bytes);
+}

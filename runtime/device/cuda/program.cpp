@@ -72,11 +72,17 @@ CUtensorMapDataType typeOf(plan::TensorElement element) {
 
 CudaBoundKernel::CudaBoundKernel(Context &context, const plan::CudaKernel &kernel,
                                  const std::vector<CUfunction> &functions,
-                                 std::vector<CUdeviceptr> parameters)
-    : context_(context), kernel_(kernel), functions_(functions),
+                                 std::vector<CUdeviceptr> parameters, CudaProgram &program)
+    : context_(context), kernel_(kernel), functions_(functions), program_(program),
       parameters_(std::move(parameters)) {
   for (CUdeviceptr &parameter : parameters_)
     pointers_.push_back(&parameter);
+}
+
+CudaBoundKernel::~CudaBoundKernel() {
+  // Tensor maps are the last parameters.
+  size_t maps = kernel_.tensor_maps.size();
+  program_.takeBack(std::span(parameters_).last(maps));
 }
 
 Status CudaBoundKernel::launch(const plan::Extents &extents) const {
@@ -243,15 +249,21 @@ Result<CUdeviceptr> CudaProgram::placeTensorMap(const plan::TensorMap &map, Oper
                          static_cast<int>(map.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
                          CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
                      "encoding a tensor map"));
-  if (map_chunks_.empty() || map_bytes_ + sizeof encoded > kMapChunkBytes) {
+  if (free_maps_.empty()) {
     PLATEN_ASSIGN_OR_RETURN(auto chunk, context_.allocate(kMapChunkBytes, "tensor maps"));
+    for (uint64_t offset = kMapChunkBytes; offset != 0; offset -= sizeof encoded)
+      free_maps_.push_back(addressOf(chunk->at(offset - sizeof encoded)));
     map_chunks_.push_back(std::move(chunk));
-    map_bytes_ = 0;
   }
-  CUdeviceptr address = addressOf(map_chunks_.back()->at(map_bytes_));
+  // Enqueued behind whatever may still read the map that lay there before.
+  CUdeviceptr address = free_maps_.back();
   PLATEN_RETURN_IF_ERROR(uploads_.copy(address, std::as_bytes(std::span(&encoded, 1))));
-  map_bytes_ += sizeof encoded;
+  free_maps_.pop_back();
   return address;
+}
+
+void CudaProgram::takeBack(std::span<const CUdeviceptr> maps) {
+  free_maps_.insert(free_maps_.end(), maps.rbegin(), maps.rend());
 }
 
 Result<std::unique_ptr<BoundKernel>> CudaProgram::bind(const CudaEntry &entry,
@@ -272,17 +284,21 @@ Result<std::unique_ptr<BoundKernel>> CudaProgram::bind(const CudaEntry &entry,
     const plan::TensorMap &map = kernel.cuda->tensor_maps[i];
     // Operand 0 of a launch stands behind the step.
     bool known = map.operand == plan::TensorMap::kWorkspace || map.operand + 1 < operands.size();
-    if (!known)
+    if (!known) {
+      takeBack(std::span(parameters).last(i));
       return base::invalidArgument("bind() without the operand " + std::to_string(map.operand) +
                                    " that a tensor map walks");
+    }
     auto placed = placeTensorMap(
         map, map.operand == plan::TensorMap::kWorkspace ? workspace : operands[map.operand + 1]);
-    if (!placed.isOk())
+    if (!placed.isOk()) {
+      takeBack(std::span(parameters).last(i));
       return placed.status().at("tensor map " + std::to_string(i));
+    }
     parameters.push_back(*placed);
   }
   return std::unique_ptr<BoundKernel>(std::make_unique<CudaBoundKernel>(
-      context_, *kernel.cuda, loaded.functions, std::move(parameters)));
+      context_, *kernel.cuda, loaded.functions, std::move(parameters), *this));
 }
 
 } // namespace platen::device::cuda

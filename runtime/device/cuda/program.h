@@ -8,6 +8,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,11 @@ struct CudaEntry {
 
 class CudaBoundKernel : public BoundKernel {
 public:
-  /// `parameters` as cuda_kernel.h orders them.
+  /// `parameters` as cuda_kernel.h orders them; `program` takes the tensor maps among them back.
   CudaBoundKernel(Context &context, const plan::CudaKernel &kernel,
-                  const std::vector<CUfunction> &functions, std::vector<CUdeviceptr> parameters);
+                  const std::vector<CUfunction> &functions, std::vector<CUdeviceptr> parameters,
+                  CudaProgram &program);
+  ~CudaBoundKernel() override;
   /// Enqueues every phase, with grids for a step of these extents. Needs a Context::Scope.
   base::Status launch(const plan::Extents &extents) const;
 
@@ -39,6 +42,7 @@ private:
   Context &context_;
   const plan::CudaKernel &kernel_;
   const std::vector<CUfunction> &functions_;
+  CudaProgram &program_;
   std::vector<CUdeviceptr> parameters_;
   mutable std::vector<void *> pointers_; // to each parameter, as the driver wants them
 };
@@ -55,6 +59,8 @@ public:
   /// Needs a Context::Scope.
   base::Result<std::unique_ptr<BoundKernel>> bind(const CudaEntry &entry,
                                                   std::span<const Operand> operands);
+  /// Places of tensor maps that are no longer used by anything enqueued from now on.
+  void takeBack(std::span<const CUdeviceptr> maps);
   size_t loadedImages() const { return modules_.size(); }
 
 private:
@@ -73,7 +79,7 @@ private:
   std::map<uint64_t, CUmodule> modules_; // by the image's offset
   std::unique_ptr<Memory> workspace_;    // of the kernel that needs most; null if none does
   std::vector<std::unique_ptr<Memory>> map_chunks_;
-  uint64_t map_bytes_ = 0; // used of the last chunk
+  std::vector<CUdeviceptr> free_maps_; // in the chunks, the next one last
 };
 
 } // namespace platen::device::cuda

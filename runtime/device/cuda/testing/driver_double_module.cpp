@@ -128,6 +128,35 @@ void sample(void **p, Thread thread) {
       broken ? -1 : static_cast<int32_t>(std::max_element(first, first + vocabulary) - first);
 }
 
+void outer(void **p, Thread thread) {
+  const auto *step = pointer<const PlatenGraphStep>(p, 0);
+  const int64_t *symbols = step->symbols;
+  auto row = static_cast<int64_t>(thread.global());
+  if (row >= step->step.tokens)
+    return;
+  uint32_t sum = 0;
+  for (int64_t j = 0; j < 4; ++j) {
+    uint32_t product = pointer<const uint32_t>(p, 1)[row / symbols[1] * 4 + j] *
+                       pointer<const uint32_t>(p, 2)[row % symbols[1] * 4 + j];
+    pointer<uint32_t>(p, 3)[row * 4 + j] = product;
+    sum += product;
+  }
+  pointer<uint32_t>(p, 4)[row] = sum;
+}
+
+void total(void **p, Thread thread) {
+  const auto *step = pointer<const PlatenGraphStep>(p, 0);
+  const int64_t *symbols = step->symbols;
+  auto row = static_cast<int64_t>(thread.global());
+  if (row >= step->step.rows)
+    return;
+  int64_t n = symbols[0], m = symbols[1];
+  auto sum = static_cast<uint32_t>(n + 1000 * m);
+  for (int64_t i = 0; i < m * 4; ++i)
+    sum += pointer<const uint32_t>(p, 2)[row * m * 4 + i] * pointer<const uint32_t>(p, 1)[i % 4];
+  pointer<uint32_t>(p, 3)[row] = sum;
+}
+
 /// An entry: what it does and how many parameters it takes.
 struct Entry {
   void (*run)(void **, Thread);
@@ -137,7 +166,8 @@ const std::map<std::string, Entry> &entries() {
   static const std::map<std::string, Entry> all = {
       {"platen_tiny_embed", {embed, 3}},   {"platen_tiny_store", {store, 4}},
       {"platen_tiny_sum", {sum, 4}},       {"platen_tiny_next", {next, 5}},
-      {"platen_tiny_logits", {logits, 5}}, {"platen_tiny_sample", {sample, 4}}};
+      {"platen_tiny_logits", {logits, 5}}, {"platen_tiny_sample", {sample, 4}},
+      {"platen_tiny_outer", {outer, 5}},   {"platen_tiny_total", {total, 4}}};
   return all;
 }
 
