@@ -12,16 +12,17 @@ void buildBody(Ir &ir, const EmbedSpec &spec) { buildEmbed(ir, spec); }
 void buildBody(Ir &ir, const QkvFinishSpec &spec) { buildQkvFinish(ir, spec); }
 void buildBody(Ir &ir, const PagedAttentionSpec &spec) { buildPagedAttention(ir, spec); }
 void buildBody(Ir &ir, const SelectRowsSpec &spec) { buildSelectRows(ir, spec); }
-void buildBody(Ir &, const LoopSpec &) {} // refused before
+void buildBody(Ir &, const LoopSpec &) {} // the only one that can fail: below
 } // namespace
 
 base::Status buildHostKernel(mlir::ModuleOp module, const HostKernelSpec &spec,
                              const HostTarget &target) {
-  if (std::holds_alternative<LoopSpec>(spec))
-    return base::unsupported("loops on the host");
   PLATEN_ASSIGN_OR_RETURN(const HostKernelInfo info, describeHostKernel(spec));
   Ir ir(module, info.name, target);
-  std::visit([&](const auto &one) { buildBody(ir, one); }, spec);
+  if (const auto *loops = std::get_if<LoopSpec>(&spec))
+    PLATEN_RETURN_IF_ERROR(buildLoops(ir, *loops));
+  else
+    std::visit([&](const auto &one) { buildBody(ir, one); }, spec);
   ir.finish();
   return base::Status::ok();
 }

@@ -12,6 +12,8 @@ void buildEmbed(Ir &ir, const EmbedSpec &spec);
 void buildQkvFinish(Ir &ir, const QkvFinishSpec &spec);
 void buildPagedAttention(Ir &ir, const PagedAttentionSpec &spec);
 void buildSelectRows(Ir &ir, const SelectRowsSpec &spec);
+/// kInternal where a node is no operation of its operands' kinds.
+base::Status buildLoops(Ir &ir, const LoopSpec &spec);
 
 /// The widest of 16, 8, 4, 2, 1 lanes that divides `count`.
 constexpr int64_t lanesDividing(uint64_t count) {

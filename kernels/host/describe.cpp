@@ -3,9 +3,11 @@
 #include "kernels/host/describe_detail.h"
 #include "kernels/host/specs.h"
 #include "kernels/request.h"
+#include "ops/loops/fuse.h"
 #include "runtime/base/checked.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace platen::kernels {
 
@@ -35,6 +37,15 @@ MatmulTiling matmulTiling(const MatmulSpec &spec) {
   tiling.panelsPerUnit = decode ? 4 : std::max<uint64_t>(4, std::min<uint64_t>(16, fits / 4 * 4));
   tiling.rowsPerUnit = decode ? 1 : spec.rowsPerTile == 4 && !spec.packing.isQuantized() ? 8 : 48;
   return tiling;
+}
+
+uint32_t loopPointsPerUnit(const ops::loops::Program &program) {
+  uint32_t points = 1;
+  for (const ops::loops::Store &store : program.stores)
+    if (base::bitWidth(program.tensors[store.tensor].dtype) == 4)
+      // Two adjacent points share a byte where each stores its own element; else who knows.
+      points = ops::loops::isPointwise(program) ? 2 : std::numeric_limits<uint32_t>::max();
+  return points;
 }
 
 namespace {
@@ -101,7 +112,8 @@ Result<std::string> cut(const SelectRowsSpec &spec, HostKernelInfo &) {
   return "1x" + std::to_string(spec.width);
 }
 
-Result<std::string> cut(const LoopSpec &spec, HostKernelInfo &) {
+Result<std::string> cut(const LoopSpec &spec, HostKernelInfo &info) {
+  info.rowsPerUnit = loopPointsPerUnit(spec.program);
   return std::to_string(spec.program.extents.size()) + "d";
 }
 

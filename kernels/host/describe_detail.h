@@ -15,4 +15,7 @@ struct MatmulTiling {
 };
 MatmulTiling matmulTiling(const MatmulSpec &spec);
 
+/// Points of a loop program that one unit covers: as many as share a byte of what it stores.
+uint32_t loopPointsPerUnit(const ops::loops::Program &program);
+
 } // namespace platen::kernels

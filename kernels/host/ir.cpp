@@ -1,11 +1,15 @@
 #include "kernels/host/ir.h"
 
+#include "runtime/plan/kernel_abi.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <cstddef>
 
 namespace platen::kernels {
 
@@ -40,6 +44,11 @@ Value Ir::operand(unsigned i) { return load(ptr(), operands_, {}, 8 * int64_t{i}
 Value Ir::stepField(unsigned i64Index) { return load(i(64), step_, {}, 8 * int64_t{i64Index}); }
 Value Ir::stepArray(unsigned pointerIndex) {
   return load(ptr(), step_, {}, 32 + 8 * int64_t{pointerIndex});
+}
+
+Value Ir::symbol(uint32_t index) {
+  constexpr auto kFirst = static_cast<int64_t>(offsetof(PlatenGraphStep, symbols));
+  return load(i(64), step_, {}, kFirst + 8 * int64_t{index});
 }
 
 Type Ir::ptr() { return LLVM::LLVMPointerType::get(b_.getContext()); }

@@ -29,10 +29,14 @@ public:
   void finish();
 
   const HostTarget &target() const { return target_; }
+  /// For operations that have no short hand here, at the place where the next one goes.
+  mlir::ImplicitLocOpBuilder &builder() { return b_; }
   Value begin() const { return begin_; }
   Value end() const { return end_; }
   /// operands[i] of the ABI.
   Value operand(unsigned i);
+  /// A size that only a run knows, of PlatenGraphStep.
+  Value symbol(uint32_t index);
   /// Fields of PlatenStep.
   Value stepField(unsigned i64Index); // tokens, rows, sequences, page_table_stride
   Value stepArray(
@@ -41,6 +45,7 @@ public:
 
   // Types.
   Type f32() { return b_.getF32Type(); }
+  Type f64() { return b_.getF64Type(); }
   Type f16() { return b_.getF16Type(); }
   Type bf16() { return b_.getBF16Type(); }
   Type i(unsigned bits) { return b_.getIntegerType(bits); }

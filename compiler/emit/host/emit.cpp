@@ -27,6 +27,10 @@ Result<mlir::OwningOpRef<mlir::ModuleOp>> buildModule(Lowerer &lowerer,
   return module;
 }
 
+MiddleEnd middleEndOf(const kernels::HostKernelSpec &spec) {
+  return std::holds_alternative<kernels::LoopSpec>(spec) ? MiddleEnd::kLoops : MiddleEnd::kNone;
+}
+
 struct Request {
   std::string name;
   const kernels::HostKernelSpec *spec;
@@ -63,7 +67,7 @@ Result<CodeBlob> emitHostKernels(std::span<const kernels::HostKernelSpec> specs,
     for (size_t index = next++; index < requests.size(); index = next++) {
       auto object = [&]() -> Result<ObjectFile> {
         PLATEN_ASSIGN_OR_RETURN(auto module, buildModule(lowerer, *requests[index].spec, target));
-        return lowerer.toObject(*module, requests[index].name);
+        return lowerer.toObject(*module, requests[index].name, middleEndOf(*requests[index].spec));
       }();
       const std::lock_guard lock(mutex);
       if (object.isOk())
@@ -95,7 +99,7 @@ Result<std::string> hostKernelAssembly(const kernels::HostKernelSpec &spec,
                                        const kernels::HostTarget &target) {
   Lowerer lowerer(target);
   PLATEN_ASSIGN_OR_RETURN(auto module, buildModule(lowerer, spec, target));
-  return lowerer.toAssembly(*module, "kernel");
+  return lowerer.toAssembly(*module, "kernel", middleEndOf(spec));
 }
 
 } // namespace platen::compiler

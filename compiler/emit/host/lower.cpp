@@ -1,5 +1,7 @@
 #include "compiler/emit/host/lower.h"
 
+#include "compiler/emit/host/optimize.h"
+
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -86,11 +88,16 @@ mlir::MLIRContext &Lowerer::context() { return state_->context; }
 
 namespace {
 
-/// Everything to the LLVM dialect; tanh, erf and log become polynomials first.
-mlir::LogicalResult lowerToLlvmDialect(mlir::ModuleOp module) {
+/// tanh, erf and log become polynomials.
+mlir::LogicalResult expandFunctions(mlir::ModuleOp module) {
   mlir::RewritePatternSet polynomials(module.getContext());
   mlir::populateMathPolynomialApproximationPatterns(polynomials);
-  if (mlir::failed(mlir::applyPatternsAndFoldGreedily(module, std::move(polynomials))))
+  return mlir::applyPatternsAndFoldGreedily(module, std::move(polynomials));
+}
+
+/// Everything to the LLVM dialect.
+mlir::LogicalResult lowerToLlvmDialect(mlir::ModuleOp module, MiddleEnd middleEnd) {
+  if (middleEnd == MiddleEnd::kNone && mlir::failed(expandFunctions(module)))
     return mlir::failure();
   mlir::PassManager passes(module.getContext());
   passes.addPass(mlir::createCSEPass());
@@ -107,7 +114,7 @@ mlir::LogicalResult lowerToLlvmDialect(mlir::ModuleOp module) {
 } // namespace
 
 Result<std::vector<char>> Lowerer::generate(mlir::ModuleOp module, const std::string &origin,
-                                            bool assembly) {
+                                            MiddleEnd middleEnd, bool assembly) {
   if (!state_->machine)
     return base::internalError("LLVM has no x86-64 code generator", origin);
   std::string problem;
@@ -115,7 +122,7 @@ Result<std::vector<char>> Lowerer::generate(mlir::ModuleOp module, const std::st
     problem.append(problem.empty() ? "" : "; ").append(diagnostic.str());
     return mlir::success();
   });
-  if (mlir::failed(lowerToLlvmDialect(module)))
+  if (mlir::failed(lowerToLlvmDialect(module, middleEnd)))
     return base::internalError("a kernel does not lower to LLVM: " + problem, origin);
   llvm::LLVMContext llvmContext;
   auto llvmModule = mlir::translateModuleToLLVMIR(module, llvmContext, "kernel");
@@ -132,6 +139,8 @@ Result<std::vector<char>> Lowerer::generate(mlir::ModuleOp module, const std::st
     function.addFnAttr("min-legal-vector-width", std::to_string(state_->target.vectorBits));
     function.addFnAttr("tune-cpu", state_->target.vectorBits == 512 ? "znver4" : "znver3");
   }
+  if (middleEnd == MiddleEnd::kLoops)
+    optimizeLoops(*llvmModule, machine);
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager codegen;
@@ -143,13 +152,15 @@ Result<std::vector<char>> Lowerer::generate(mlir::ModuleOp module, const std::st
   return std::vector<char>(bytes.begin(), bytes.end());
 }
 
-Result<ObjectFile> Lowerer::toObject(mlir::ModuleOp module, const std::string &origin) {
-  PLATEN_ASSIGN_OR_RETURN(std::vector<char> bytes, generate(module, origin, false));
+Result<ObjectFile> Lowerer::toObject(mlir::ModuleOp module, const std::string &origin,
+                                     MiddleEnd middleEnd) {
+  PLATEN_ASSIGN_OR_RETURN(std::vector<char> bytes, generate(module, origin, middleEnd, false));
   return ObjectFile{origin, std::move(bytes)};
 }
 
-Result<std::string> Lowerer::toAssembly(mlir::ModuleOp module, const std::string &origin) {
-  PLATEN_ASSIGN_OR_RETURN(const std::vector<char> bytes, generate(module, origin, true));
+Result<std::string> Lowerer::toAssembly(mlir::ModuleOp module, const std::string &origin,
+                                        MiddleEnd middleEnd) {
+  PLATEN_ASSIGN_OR_RETURN(const std::vector<char> bytes, generate(module, origin, middleEnd, true));
   return std::string(bytes.begin(), bytes.end());
 }
 
