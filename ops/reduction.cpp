@@ -106,6 +106,35 @@ EvaluateResult mapReduction(Inputs inputs, const Attributes &attributes,
   return results;
 }
 
+base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction) {
+  const loops::TensorRef x = op.operand(0), y = op.result(0);
+  if (op.has(1) && !op.constant(1))
+    return base::unsupported("I2 (the axes) must be known when the plan is compiled");
+  PLATEN_ASSIGN_OR_RETURN(const std::vector<bool> reduced,
+                          reducedAxes(static_cast<int64_t>(x.rank()),
+                                      op.has(1) ? op.constant(1) : nullptr, op.attributes()));
+  const bool keep = intAttribute(op.attributes(), "keepdims") != 0;
+  std::vector<base::Size> folded;
+  for (size_t i = 0; i < reduced.size(); ++i)
+    if (reduced[i])
+      folded.push_back(x.dims[i]);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value sum = s.foldOver(
+        folded, {reduction.initial(s, x.kind())},
+        [&](loops::Coordinates inner, std::span<const loops::Value> carried) {
+          std::vector<loops::Value> own;
+          size_t kept = 0, taken = 0;
+          for (size_t i = 0; i < reduced.size(); ++i) {
+            own.push_back(reduced[i] ? inner[taken++] : at[kept]);
+            kept += !reduced[i] || keep ? 1 : 0;
+          }
+          return std::vector{reduction.combine(s, carried[0], s.load(x, own))};
+        },
+        reduction.anyOrder)[0];
+    return reduction.finish ? reduction.finish(s, sum, s.size(base::productOf(folded))) : sum;
+  });
+}
+
 Result<OpCall> mapReductionAxesAttribute(const OpSpec &op, const OnnxNode &node) {
   PLATEN_ASSIGN_OR_RETURN(OpCall call, defaultOnnxMap(op, node));
   call.operands = {OnnxOperand::ofInput(0), intsAsOperand(node, "axes")};

@@ -93,6 +93,33 @@ Result<OpCall> fromDequantizeLinear(const OnnxNode &node) {
   return defaultOnnxMap(kDequantizeLinear, node);
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), scale = op.operand(1), y = op.result(0);
+  const int64_t blockSize = intAttribute(op.attributes(), "block_size");
+  const bool perTensor =
+      blockSize == 0 && scale.rank() <= 1 && base::productOf(scale.dims) == base::Size(1);
+  size_t along = 0;
+  if (!perTensor) {
+    PLATEN_ASSIGN_OR_RETURN(int64_t axis,
+                            normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                          static_cast<int64_t>(x.rank()), "C3: axis"));
+    along = static_cast<size_t>(axis);
+  }
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    std::vector<loops::Value> own(scale.rank(), s.integer(0));
+    if (!perTensor && blockSize == 0)
+      own = {at[along]};
+    if (blockSize != 0) {
+      own.assign(at.begin(), at.end());
+      own[along] = s.div(at[along], s.integer(blockSize));
+    }
+    loops::Value value = s.load(x, at);
+    if (op.has(2))
+      value = s.sub(value, perTensor ? s.scalar(op.operand(2)) : s.load(op.operand(2), own));
+    return s.mul(s.convert(y.kind(), value), s.load(scale, own));
+  });
+}
+
 } // namespace
 
 const OpSpec kDequantizeLinear{
@@ -102,6 +129,7 @@ const OpSpec kDequantizeLinear{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "DequantizeLinear", 10, kAnyVersion, fromDequantizeLinear}},
+    .loops = lower,
 };
 
 } // namespace platen::ops
