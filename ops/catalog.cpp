@@ -1,9 +1,15 @@
 // The one list of operators. A row here, a line in ir/ops.td and a folder are all that an operator
 // needs.
 #include "ops/abs/abs.h"
+#include "ops/activation/activation.h"
 #include "ops/add/add.h"
 #include "ops/and/and.h"
+#include "ops/arg_extreme/arg_extreme.h"
+#include "ops/attention/attention.h"
+#include "ops/bitwise/bitwise.h"
+#include "ops/bitwise_not/bitwise_not.h"
 #include "ops/cast/cast.h"
+#include "ops/cast_like/cast_like.h"
 #include "ops/ceil/ceil.h"
 #include "ops/clip/clip.h"
 #include "ops/concat/concat.h"
@@ -11,6 +17,7 @@
 #include "ops/cos/cos.h"
 #include "ops/dequantize_linear/dequantize_linear.h"
 #include "ops/div/div.h"
+#include "ops/elementary/elementary.h"
 #include "ops/equal/equal.h"
 #include "ops/erf/erf.h"
 #include "ops/exp/exp.h"
@@ -35,6 +42,7 @@
 #include "ops/matmul_nbits/matmul_nbits.h"
 #include "ops/max/max.h"
 #include "ops/min/min.h"
+#include "ops/mod/mod.h"
 #include "ops/mul/mul.h"
 #include "ops/neg/neg.h"
 #include "ops/not/not.h"
@@ -43,6 +51,7 @@
 #include "ops/pow/pow.h"
 #include "ops/range/range.h"
 #include "ops/reciprocal/reciprocal.h"
+#include "ops/reduce/reduce.h"
 #include "ops/reduce_max/reduce_max.h"
 #include "ops/reduce_mean/reduce_mean.h"
 #include "ops/reduce_min/reduce_min.h"
@@ -78,9 +87,15 @@ namespace platen::ops {
 std::span<const OpSpec *const> catalog() {
   static const OpSpec *const kOps[] = {
       &kAbs,
+      &kActivation,
       &kAdd,
       &kAnd,
+      &kArgExtreme,
+      &kAttention,
+      &kBitwise,
+      &kBitwiseNot,
       &kCast,
+      &kCastLike,
       &kCeil,
       &kClip,
       &kConcat,
@@ -88,6 +103,7 @@ std::span<const OpSpec *const> catalog() {
       &kCos,
       &kDequantizeLinear,
       &kDiv,
+      &kElementary,
       &kEqual,
       &kErf,
       &kExp,
@@ -112,6 +128,7 @@ std::span<const OpSpec *const> catalog() {
       &kMatmulNbits,
       &kMax,
       &kMin,
+      &kMod,
       &kMul,
       &kNeg,
       &kNot,
@@ -120,6 +137,7 @@ std::span<const OpSpec *const> catalog() {
       &kPow,
       &kRange,
       &kReciprocal,
+      &kReduce,
       &kReduceMax,
       &kReduceMean,
       &kReduceMin,

@@ -107,6 +107,27 @@ EvaluateResult mapReduction(Inputs inputs, const Attributes &attributes,
 }
 
 base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction) {
+  using Carried = std::span<const loops::Value>;
+  return loopReductionOf(
+      op,
+      [&](loops::Stage &s, loops::Kind kind) { return std::vector{reduction.initial(s, kind)}; },
+      [&](loops::Stage &s, Carried carried, loops::Value element) {
+        return std::vector{reduction.combine(s, carried[0], element)};
+      },
+      [&](loops::Stage &s, Carried carried, loops::Value count) {
+        return reduction.finish ? reduction.finish(s, carried[0], count) : carried[0];
+      },
+      reduction.anyOrder);
+}
+
+base::Status loopReductionOf(
+    loops::Lowering &op,
+    const std::function<std::vector<loops::Value>(loops::Stage &, loops::Kind)> &initial,
+    const std::function<std::vector<loops::Value>(loops::Stage &, std::span<const loops::Value>,
+                                                  loops::Value)> &combine,
+    const std::function<loops::Value(loops::Stage &, std::span<const loops::Value>, loops::Value)>
+        &finish,
+    bool anyOrder) {
   const loops::TensorRef x = op.operand(0), y = op.result(0);
   if (op.has(1) && !op.constant(1))
     return base::unsupported("I2 (the axes) must be known when the plan is compiled");
@@ -119,8 +140,8 @@ base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction) 
     if (reduced[i])
       folded.push_back(x.dims[i]);
   return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
-    const loops::Value sum = s.foldOver(
-        folded, {reduction.initial(s, x.kind())},
+    const std::vector<loops::Value> folds = s.foldOver(
+        folded, initial(s, x.kind()),
         [&](loops::Coordinates inner, std::span<const loops::Value> carried) {
           std::vector<loops::Value> own;
           size_t kept = 0, taken = 0;
@@ -128,10 +149,10 @@ base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction) 
             own.push_back(reduced[i] ? inner[taken++] : at[kept]);
             kept += !reduced[i] || keep ? 1 : 0;
           }
-          return std::vector{reduction.combine(s, carried[0], s.load(x, own))};
+          return combine(s, carried, s.load(x, own));
         },
-        reduction.anyOrder)[0];
-    return reduction.finish ? reduction.finish(s, sum, s.size(base::productOf(folded))) : sum;
+        anyOrder);
+    return finish(s, folds, s.size(base::productOf(folded)));
   });
 }
 

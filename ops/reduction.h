@@ -30,6 +30,15 @@ struct LoopReduction {
   bool anyOrder = false; ///< sums and products
 };
 base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction);
+/// The same with several carried values.
+base::Status loopReductionOf(
+    loops::Lowering &op,
+    const std::function<std::vector<loops::Value>(loops::Stage &, loops::Kind)> &initial,
+    const std::function<std::vector<loops::Value>(
+        loops::Stage &, std::span<const loops::Value> carried, loops::Value element)> &combine,
+    const std::function<loops::Value(loops::Stage &, std::span<const loops::Value> carried,
+                                     loops::Value count)> &finish,
+    bool anyOrder);
 
 /// For the opsets in which the axes were an attribute.
 base::Result<OpCall> mapReductionAxesAttribute(const OpSpec &op, const OnnxNode &node);

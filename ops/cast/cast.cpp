@@ -54,7 +54,9 @@ loops::Value toU64(loops::Stage &s, loops::Value x) {
                   s.select(s.lessEqual(bit, x), high, s.convert(loops::Kind::kInt, x)));
 }
 
-base::Status lower(loops::Lowering &op) {
+} // namespace
+
+base::Status lowerCast(loops::Lowering &op) {
   const loops::TensorRef x = op.operand(0), y = op.result(0);
   return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
     const loops::Value value = s.load(x, at);
@@ -64,8 +66,6 @@ base::Status lower(loops::Lowering &op) {
   });
 }
 
-} // namespace
-
 const OpSpec kCast{
     .name = "cast",
     .operands = {{"x"}},
@@ -73,7 +73,7 @@ const OpSpec kCast{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Cast", 6, kAnyVersion, fromCast}},
-    .loops = lower,
+    .loops = lowerCast,
 };
 
 } // namespace platen::ops

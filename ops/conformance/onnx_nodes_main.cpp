@@ -105,8 +105,24 @@ struct Presence {
 
 using Executor = Result<std::vector<Tensor>> (*)(const OpSpec &, Inputs, const Attributes &);
 
+bool isInferenceDropout(const Node &node) {
+  return node.opType == "Dropout" && node.inputs.size() < 3 &&
+         (node.outputs.size() < 2 || node.outputs[1].empty());
+}
+
+/// The nodes that the importer passes by.
+Status forward(const Node &node, Tensors &known) {
+  const auto found = known.find(node.inputs[0]);
+  if (found == known.end())
+    return base::internalError("input '" + node.inputs[0] + "' has no value");
+  known.insert_or_assign(node.outputs[0], found->second);
+  return Status::ok();
+}
+
 /// Adds the node's outputs to `known`.
 Status runNode(const Node &node, Executor execute, Tensors &known) {
+  if (node.domain.empty() && (node.opType == "Identity" || isInferenceDropout(node)))
+    return forward(node, known);
   const Presence inputs(node.inputs), outputs(node.outputs);
   PLATEN_ASSIGN_OR_RETURN(const MappedCall mapped,
                           mapOnnx(OnnxNode{node.domain, node.opType, node.version, inputs.span(),

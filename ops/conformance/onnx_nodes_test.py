@@ -94,7 +94,7 @@ def tolerance(arrays):
 
 def graph_json(name, counted_for, nodes, versions, given, wanted, must_map=False):
     """nodes in order; given, wanted: arrays by name; versions: of opsets by domain."""
-    given = {n: tensor_json(a) for n, a in given.items()}
+    given = {n: tensor_json(a) for n, a in given.items() if a is not None}
     listed = []
     for node in nodes:
         if node.op_type == "Constant" and node.domain == "":
