@@ -15,6 +15,7 @@
 #include "ops/concat/concat.h"
 #include "ops/constant_of_shape/constant_of_shape.h"
 #include "ops/cos/cos.h"
+#include "ops/cumulative/cumulative.h"
 #include "ops/dequantize_linear/dequantize_linear.h"
 #include "ops/div/div.h"
 #include "ops/elementary/elementary.h"
@@ -26,12 +27,14 @@
 #include "ops/floor/floor.h"
 #include "ops/gather/gather.h"
 #include "ops/gather_block_quantized/gather_block_quantized.h"
+#include "ops/gather_elements/gather_elements.h"
 #include "ops/gather_nd/gather_nd.h"
 #include "ops/gelu/gelu.h"
 #include "ops/gemm/gemm.h"
 #include "ops/greater/greater.h"
 #include "ops/greater_or_equal/greater_or_equal.h"
 #include "ops/group_query_attention/group_query_attention.h"
+#include "ops/is_inf/is_inf.h"
 #include "ops/is_nan/is_nan.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/less/less.h"
@@ -61,10 +64,13 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 #include "ops/rotary_embedding/rotary_embedding.h"
+#include "ops/scatter_elements/scatter_elements.h"
+#include "ops/scatter_nd/scatter_nd.h"
 #include "ops/select_rows/select_rows.h"
 #include "ops/shape/shape.h"
 #include "ops/sigmoid/sigmoid.h"
 #include "ops/sin/sin.h"
+#include "ops/size/size.h"
 #include "ops/skip_rms_norm/skip_rms_norm.h"
 #include "ops/slice/slice.h"
 #include "ops/softmax/softmax.h"
@@ -101,6 +107,7 @@ std::span<const OpSpec *const> catalog() {
       &kConcat,
       &kConstantOfShape,
       &kCos,
+      &kCumulative,
       &kDequantizeLinear,
       &kDiv,
       &kElementary,
@@ -112,12 +119,14 @@ std::span<const OpSpec *const> catalog() {
       &kFloor,
       &kGather,
       &kGatherBlockQuantized,
+      &kGatherElements,
       &kGatherNd,
       &kGelu,
       &kGemm,
       &kGreater,
       &kGreaterOrEqual,
       &kGroupQueryAttention,
+      &kIsInf,
       &kIsNan,
       &kLayerNorm,
       &kLess,
@@ -147,10 +156,13 @@ std::span<const OpSpec *const> catalog() {
       &kRmsNorm,
       &kRope,
       &kRotaryEmbedding,
+      &kScatterElements,
+      &kScatterNd,
       &kSelectRows,
       &kShape,
       &kSigmoid,
       &kSin,
+      &kSize,
       &kSkipRmsNorm,
       &kSlice,
       &kSoftmax,
