@@ -52,6 +52,7 @@
 #include "ops/or/or.h"
 #include "ops/paged_attention/paged_attention.h"
 #include "ops/pow/pow.h"
+#include "ops/quantize_linear/quantize_linear.h"
 #include "ops/range/range.h"
 #include "ops/reciprocal/reciprocal.h"
 #include "ops/reduce/reduce.h"
@@ -144,6 +145,7 @@ std::span<const OpSpec *const> catalog() {
       &kOr,
       &kPagedAttention,
       &kPow,
+      &kQuantizeLinear,
       &kRange,
       &kReciprocal,
       &kReduce,

@@ -1,4 +1,4 @@
-// See bitwise.md. Shifts by the width and more give 0.
+// See bitwise.md. Shifts by the width and more move all bits out.
 #include "ops/bitwise/bitwise.h"
 #include "ops/elementwise.h"
 #include "ops/onnx_map.h"
@@ -26,10 +26,9 @@ const std::array kKinds = {
            return b < 0 || b >= 64 ? 0 : static_cast<int64_t>(static_cast<uint64_t>(a) << b);
          },
          loops::Op::kShiftLeft},
+    // Operands are widened as their dtype says: zeros or the sign come in.
     Kind{"shift_right",
-         [](int64_t a, int64_t b) {
-           return b < 0 || b >= 64 ? 0 : static_cast<int64_t>(static_cast<uint64_t>(a) >> b);
-         },
+         [](int64_t a, int64_t b) { return b < 0 || b >= 64 ? (a < 0 ? -1 : 0) : a >> b; },
          loops::Op::kShiftRight},
 };
 
@@ -57,14 +56,18 @@ InferResult infer(const InferContext &context) {
   if (!dims)
     return invalidArgument("C3: I1 " + a.toString() + " and I2 " + b.toString() +
                            " do not broadcast: " + std::string(dims.status().message()));
-  PLATEN_ASSIGN_OR_RETURN(const Kind kind, kindOf(context.attributes));
-  if (kind.name.starts_with("shift") && !isUnsigned(a.dtype))
-    return invalidArgument("C5: I1 is " + a.toString() + "; what is shifted must be unsigned");
+  auto kind = kindOf(context.attributes);
+  if (!kind)
+    return kind.status();
   return std::vector{TensorType{a.dtype, std::move(*dims)}};
 }
 
 EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   PLATEN_ASSIGN_OR_RETURN(const Kind kind, kindOf(attributes));
+  if (kind.name == "shift_right" && inputs[0]->dtype() == DType::kU64)
+    return mapBinary(inputs, DType::kU64, nullptr, [](int64_t a, int64_t b) {
+      return b < 0 || b >= 64 ? 0 : static_cast<int64_t>(static_cast<uint64_t>(a) >> b);
+    });
   return mapBinary(inputs, inputs[0]->dtype(), nullptr, kind.reference);
 }
 
@@ -73,7 +76,7 @@ base::Status lower(loops::Lowering &op) {
   const loops::TensorRef y = op.result(0);
   return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
     return s.binary(kind.loop, s.loadBroadcast(op.operand(0), at, y.dims),
-                    s.loadBroadcast(op.operand(1), at, y.dims), true);
+                    s.loadBroadcast(op.operand(1), at, y.dims), isUnsigned(y.dtype));
   });
 }
 

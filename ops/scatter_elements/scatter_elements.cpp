@@ -1,9 +1,6 @@
 // See scatter_elements.md. Of equal positions the later update counts.
 #include "ops/scatter_elements/scatter_elements.h"
-#include "ops/elementwise.h"
-#include "ops/onnx_map.h"
-
-#include <iterator>
+#include "ops/scatter_update.h"
 
 namespace platen::ops {
 
@@ -11,57 +8,6 @@ using base::invalidArgument;
 using base::Result;
 
 namespace {
-
-enum class Reduction { kNone, kAdd, kMul, kMin, kMax };
-Result<Reduction> reductionOf(const Attributes &attributes) {
-  const std::string &name = stringAttribute(attributes, "reduction");
-  const std::string_view names[] = {"none", "add", "mul", "min", "max"};
-  for (size_t i = 0; i < std::size(names); ++i)
-    if (names[i] == name)
-      return static_cast<Reduction>(i);
-  return invalidArgument("C4: reduction is '" + name + "'; it must be none, add, mul, min or max");
-}
-
-/// y's element `at` with the update's element `from`.
-void update(Tensor &y, int64_t at, const Tensor &updates, int64_t from, Reduction reduction) {
-  if (reduction == Reduction::kNone)
-    return y.copyFrom(updates, from, at, 1);
-  auto combined = [&](auto a, auto b) {
-    switch (reduction) {
-    case Reduction::kAdd:
-      return a + b;
-    case Reduction::kMul:
-      return a * b;
-    case Reduction::kMin:
-      return b < a || b != b ? b : a;
-    default:
-      return b > a || b != b ? b : a;
-    }
-  };
-  if (base::isFloat(y.dtype()))
-    y.set(at, combined(y.get(at), updates.get(from)));
-  else if (reduction == Reduction::kAdd || reduction == Reduction::kMul) // these wrap
-    y.setInt(at, static_cast<int64_t>(combined(static_cast<uint64_t>(y.getInt(at)),
-                                               static_cast<uint64_t>(updates.getInt(from)))));
-  else
-    y.setInt(at, combined(y.getInt(at), updates.getInt(from)));
-}
-
-loops::Value combinedLoop(loops::Stage &s, Reduction reduction, loops::Value old,
-                          loops::Value added) {
-  switch (reduction) {
-  case Reduction::kAdd:
-    return s.kind(old) == loops::Kind::kBool ? s.either(old, added) : s.add(old, added);
-  case Reduction::kMul:
-    return s.kind(old) == loops::Kind::kBool ? s.both(old, added) : s.mul(old, added);
-  case Reduction::kMin:
-    return s.min(old, added);
-  case Reduction::kMax:
-    return s.max(old, added);
-  default:
-    return added;
-  }
-}
 
 Result<size_t> checked(std::span<const TensorType *const> types, const Attributes &attributes) {
   const TensorType &x = *types[0], &indices = *types[1], &updates = *types[2];
@@ -86,7 +32,7 @@ InferResult infer(const InferContext &context) {
   auto axis = checked(context.types, context.attributes);
   if (!axis)
     return axis.status();
-  auto reduction = reductionOf(context.attributes);
+  auto reduction = scatterReductionOf(context.attributes);
   if (!reduction)
     return reduction.status();
   return std::vector{*context.types[0]};
@@ -96,7 +42,7 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   const Tensor &x = *inputs[0], &indices = *inputs[1], &updates = *inputs[2];
   const TensorType *types[] = {&x.type(), &indices.type(), &updates.type()};
   PLATEN_ASSIGN_OR_RETURN(const size_t axis, checked(types, attributes));
-  PLATEN_ASSIGN_OR_RETURN(const Reduction reduction, reductionOf(attributes));
+  PLATEN_ASSIGN_OR_RETURN(const ScatterReduction reduction, scatterReductionOf(attributes));
   const int64_t length = x.dims()[axis];
   std::vector<int64_t> strides = stridesOf(x.dims());
   const int64_t along = strides[axis];
@@ -108,8 +54,8 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
     if (index < -length || index >= length)
       return invalidArgument("C5: index " + std::to_string(index) + " lies outside the " +
                              std::to_string(length) + " elements of axis " + std::to_string(axis));
-    update(results[0], walk.index(0) + (index < 0 ? index + length : index) * along, updates, i,
-           reduction);
+    scatterUpdate(results[0], walk.index(0) + (index < 0 ? index + length : index) * along, updates,
+                  i, reduction);
   }
   return results;
 }
@@ -121,7 +67,7 @@ base::Status lower(loops::Lowering &op) {
   const loops::TensorRef x = op.operand(0), indices = op.operand(1), y = op.result(0);
   PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
                                                       static_cast<int64_t>(x.rank()), "C2: axis"));
-  PLATEN_ASSIGN_OR_RETURN(const Reduction reduction, reductionOf(op.attributes()));
+  PLATEN_ASSIGN_OR_RETURN(const ScatterReduction reduction, scatterReductionOf(op.attributes()));
   PLATEN_RETURN_IF_ERROR(op.copy(x, y));
   std::vector<base::Size> extents = indices.dims;
   extents.erase(extents.begin() + axis);
@@ -136,8 +82,8 @@ base::Status lower(loops::Lowering &op) {
     to[static_cast<size_t>(axis)] = s.select(inside, index, s.integer(0));
     const loops::Value added = s.load(op.operand(2), from);
     s.store(y, to,
-            reduction == Reduction::kNone ? added
-                                          : combinedLoop(s, reduction, s.load(y, to), added),
+            reduction == ScatterReduction::kNone ? added
+                                                 : scatterLoop(s, reduction, s.load(y, to), added),
             inside);
   });
 }

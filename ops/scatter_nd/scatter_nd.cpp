@@ -1,9 +1,8 @@
 // See scatter_nd.md. Of equal positions the later update counts.
 #include "ops/scatter_nd/scatter_nd.h"
-#include "ops/elementwise.h"
-#include "ops/onnx_map.h"
+#include "ops/scatter_update.h"
 
-#include <iterator>
+#include <algorithm>
 
 namespace platen::ops {
 
@@ -11,57 +10,6 @@ using base::invalidArgument;
 using base::Result;
 
 namespace {
-
-enum class Reduction { kNone, kAdd, kMul, kMin, kMax };
-Result<Reduction> reductionOf(const Attributes &attributes) {
-  const std::string &name = stringAttribute(attributes, "reduction");
-  const std::string_view names[] = {"none", "add", "mul", "min", "max"};
-  for (size_t i = 0; i < std::size(names); ++i)
-    if (names[i] == name)
-      return static_cast<Reduction>(i);
-  return invalidArgument("C4: reduction is '" + name + "'; it must be none, add, mul, min or max");
-}
-
-/// y's element `at` with the update's element `from`.
-void update(Tensor &y, int64_t at, const Tensor &updates, int64_t from, Reduction reduction) {
-  if (reduction == Reduction::kNone)
-    return y.copyFrom(updates, from, at, 1);
-  auto combined = [&](auto a, auto b) {
-    switch (reduction) {
-    case Reduction::kAdd:
-      return a + b;
-    case Reduction::kMul:
-      return a * b;
-    case Reduction::kMin:
-      return b < a || b != b ? b : a;
-    default:
-      return b > a || b != b ? b : a;
-    }
-  };
-  if (base::isFloat(y.dtype()))
-    y.set(at, combined(y.get(at), updates.get(from)));
-  else if (reduction == Reduction::kAdd || reduction == Reduction::kMul) // these wrap
-    y.setInt(at, static_cast<int64_t>(combined(static_cast<uint64_t>(y.getInt(at)),
-                                               static_cast<uint64_t>(updates.getInt(from)))));
-  else
-    y.setInt(at, combined(y.getInt(at), updates.getInt(from)));
-}
-
-loops::Value combinedLoop(loops::Stage &s, Reduction reduction, loops::Value old,
-                          loops::Value added) {
-  switch (reduction) {
-  case Reduction::kAdd:
-    return s.kind(old) == loops::Kind::kBool ? s.either(old, added) : s.add(old, added);
-  case Reduction::kMul:
-    return s.kind(old) == loops::Kind::kBool ? s.both(old, added) : s.mul(old, added);
-  case Reduction::kMin:
-    return s.min(old, added);
-  case Reduction::kMax:
-    return s.max(old, added);
-  default:
-    return added;
-  }
-}
 
 struct Geometry {
   size_t tuple;  ///< axes of I1 that an index tuple chooses
@@ -92,7 +40,7 @@ InferResult infer(const InferContext &context) {
   auto geometry = checked(context.types);
   if (!geometry)
     return geometry.status();
-  auto reduction = reductionOf(context.attributes);
+  auto reduction = scatterReductionOf(context.attributes);
   if (!reduction)
     return reduction.status();
   return std::vector{*context.types[0]};
@@ -102,7 +50,7 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   const Tensor &x = *inputs[0], &indices = *inputs[1], &updates = *inputs[2];
   const TensorType *types[] = {&x.type(), &indices.type(), &updates.type()};
   PLATEN_ASSIGN_OR_RETURN(const Geometry g, checked(types));
-  PLATEN_ASSIGN_OR_RETURN(const Reduction reduction, reductionOf(attributes));
+  PLATEN_ASSIGN_OR_RETURN(const ScatterReduction reduction, scatterReductionOf(attributes));
   const int64_t inner = productOf(x.dims().subspan(g.tuple));
   const auto width = static_cast<int64_t>(g.tuple);
   std::vector<Tensor> results{x};
@@ -117,7 +65,7 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
       offset = offset * length + (index < 0 ? index + length : index);
     }
     for (int64_t i = 0; i < inner; ++i)
-      update(results[0], offset * inner + i, updates, t * inner + i, reduction);
+      scatterUpdate(results[0], offset * inner + i, updates, t * inner + i, reduction);
   }
   return results;
 }
@@ -127,7 +75,7 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
 base::Status lower(loops::Lowering &op) {
   const loops::TensorRef x = op.operand(0), indices = op.operand(1), updates = op.operand(2),
                          y = op.result(0);
-  PLATEN_ASSIGN_OR_RETURN(const Reduction reduction, reductionOf(op.attributes()));
+  PLATEN_ASSIGN_OR_RETURN(const ScatterReduction reduction, scatterReductionOf(op.attributes()));
   const std::optional<int64_t> width = indices.dims.back().constant();
   if (!width)
     return base::unsupported("C1: the last axis of I2 must be known when the plan is compiled");
@@ -153,8 +101,8 @@ base::Status lower(loops::Lowering &op) {
     to.insert(to.end(), at.begin(), at.begin() + static_cast<std::ptrdiff_t>(slice));
     const loops::Value added = s.load(updates, from);
     s.store(y, to,
-            reduction == Reduction::kNone ? added
-                                          : combinedLoop(s, reduction, s.load(y, to), added),
+            reduction == ScatterReduction::kNone ? added
+                                                 : scatterLoop(s, reduction, s.load(y, to), added),
             inside);
   });
 }
