@@ -14,6 +14,7 @@
 #include "ops/clip/clip.h"
 #include "ops/concat/concat.h"
 #include "ops/constant_of_shape/constant_of_shape.h"
+#include "ops/conv/conv.h"
 #include "ops/cos/cos.h"
 #include "ops/cumulative/cumulative.h"
 #include "ops/dequantize_linear/dequantize_linear.h"
@@ -50,6 +51,7 @@
 #include "ops/neg/neg.h"
 #include "ops/not/not.h"
 #include "ops/or/or.h"
+#include "ops/pad/pad.h"
 #include "ops/paged_attention/paged_attention.h"
 #include "ops/pow/pow.h"
 #include "ops/quantize_linear/quantize_linear.h"
@@ -107,6 +109,7 @@ std::span<const OpSpec *const> catalog() {
       &kClip,
       &kConcat,
       &kConstantOfShape,
+      &kConv,
       &kCos,
       &kCumulative,
       &kDequantizeLinear,
@@ -143,6 +146,7 @@ std::span<const OpSpec *const> catalog() {
       &kNeg,
       &kNot,
       &kOr,
+      &kPad,
       &kPagedAttention,
       &kPow,
       &kQuantizeLinear,
