@@ -19,6 +19,7 @@
 #include "ops/cumulative/cumulative.h"
 #include "ops/dequantize_linear/dequantize_linear.h"
 #include "ops/div/div.h"
+#include "ops/einsum/einsum.h"
 #include "ops/elementary/elementary.h"
 #include "ops/equal/equal.h"
 #include "ops/erf/erf.h"
@@ -35,6 +36,7 @@
 #include "ops/greater/greater.h"
 #include "ops/greater_or_equal/greater_or_equal.h"
 #include "ops/group_query_attention/group_query_attention.h"
+#include "ops/hardmax/hardmax.h"
 #include "ops/is_inf/is_inf.h"
 #include "ops/is_nan/is_nan.h"
 #include "ops/layer_norm/layer_norm.h"
@@ -50,6 +52,7 @@
 #include "ops/mul/mul.h"
 #include "ops/neg/neg.h"
 #include "ops/not/not.h"
+#include "ops/one_hot/one_hot.h"
 #include "ops/or/or.h"
 #include "ops/pad/pad.h"
 #include "ops/paged_attention/paged_attention.h"
@@ -82,6 +85,7 @@
 #include "ops/squeeze/squeeze.h"
 #include "ops/sub/sub.h"
 #include "ops/tanh/tanh.h"
+#include "ops/tile/tile.h"
 #include "ops/top_k/top_k.h"
 #include "ops/transpose/transpose.h"
 #include "ops/trilu/trilu.h"
@@ -114,6 +118,7 @@ std::span<const OpSpec *const> catalog() {
       &kCumulative,
       &kDequantizeLinear,
       &kDiv,
+      &kEinsum,
       &kElementary,
       &kEqual,
       &kErf,
@@ -130,6 +135,7 @@ std::span<const OpSpec *const> catalog() {
       &kGreater,
       &kGreaterOrEqual,
       &kGroupQueryAttention,
+      &kHardmax,
       &kIsInf,
       &kIsNan,
       &kLayerNorm,
@@ -145,6 +151,7 @@ std::span<const OpSpec *const> catalog() {
       &kMul,
       &kNeg,
       &kNot,
+      &kOneHot,
       &kOr,
       &kPad,
       &kPagedAttention,
@@ -177,6 +184,7 @@ std::span<const OpSpec *const> catalog() {
       &kSqueeze,
       &kSub,
       &kTanh,
+      &kTile,
       &kTopK,
       &kTranspose,
       &kTrilu,
