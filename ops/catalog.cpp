@@ -1,16 +1,26 @@
 // The one list of operators. A row here, a line in ir/ops.td and a folder are all that an operator
 // needs.
 #include "ops/abs/abs.h"
+#include "ops/activation/activation.h"
 #include "ops/add/add.h"
 #include "ops/and/and.h"
+#include "ops/arg_extreme/arg_extreme.h"
+#include "ops/attention/attention.h"
+#include "ops/bitwise/bitwise.h"
+#include "ops/bitwise_not/bitwise_not.h"
 #include "ops/cast/cast.h"
+#include "ops/cast_like/cast_like.h"
 #include "ops/ceil/ceil.h"
 #include "ops/clip/clip.h"
 #include "ops/concat/concat.h"
 #include "ops/constant_of_shape/constant_of_shape.h"
+#include "ops/conv/conv.h"
 #include "ops/cos/cos.h"
+#include "ops/cumulative/cumulative.h"
 #include "ops/dequantize_linear/dequantize_linear.h"
 #include "ops/div/div.h"
+#include "ops/einsum/einsum.h"
+#include "ops/elementary/elementary.h"
 #include "ops/equal/equal.h"
 #include "ops/erf/erf.h"
 #include "ops/exp/exp.h"
@@ -19,12 +29,15 @@
 #include "ops/floor/floor.h"
 #include "ops/gather/gather.h"
 #include "ops/gather_block_quantized/gather_block_quantized.h"
+#include "ops/gather_elements/gather_elements.h"
 #include "ops/gather_nd/gather_nd.h"
 #include "ops/gelu/gelu.h"
 #include "ops/gemm/gemm.h"
 #include "ops/greater/greater.h"
 #include "ops/greater_or_equal/greater_or_equal.h"
 #include "ops/group_query_attention/group_query_attention.h"
+#include "ops/hardmax/hardmax.h"
+#include "ops/is_inf/is_inf.h"
 #include "ops/is_nan/is_nan.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/less/less.h"
@@ -35,14 +48,19 @@
 #include "ops/matmul_nbits/matmul_nbits.h"
 #include "ops/max/max.h"
 #include "ops/min/min.h"
+#include "ops/mod/mod.h"
 #include "ops/mul/mul.h"
 #include "ops/neg/neg.h"
 #include "ops/not/not.h"
+#include "ops/one_hot/one_hot.h"
 #include "ops/or/or.h"
+#include "ops/pad/pad.h"
 #include "ops/paged_attention/paged_attention.h"
 #include "ops/pow/pow.h"
+#include "ops/quantize_linear/quantize_linear.h"
 #include "ops/range/range.h"
 #include "ops/reciprocal/reciprocal.h"
+#include "ops/reduce/reduce.h"
 #include "ops/reduce_max/reduce_max.h"
 #include "ops/reduce_mean/reduce_mean.h"
 #include "ops/reduce_min/reduce_min.h"
@@ -52,10 +70,13 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 #include "ops/rotary_embedding/rotary_embedding.h"
+#include "ops/scatter_elements/scatter_elements.h"
+#include "ops/scatter_nd/scatter_nd.h"
 #include "ops/select_rows/select_rows.h"
 #include "ops/shape/shape.h"
 #include "ops/sigmoid/sigmoid.h"
 #include "ops/sin/sin.h"
+#include "ops/size/size.h"
 #include "ops/skip_rms_norm/skip_rms_norm.h"
 #include "ops/slice/slice.h"
 #include "ops/softmax/softmax.h"
@@ -64,6 +85,7 @@
 #include "ops/squeeze/squeeze.h"
 #include "ops/sub/sub.h"
 #include "ops/tanh/tanh.h"
+#include "ops/tile/tile.h"
 #include "ops/top_k/top_k.h"
 #include "ops/transpose/transpose.h"
 #include "ops/trilu/trilu.h"
@@ -78,16 +100,26 @@ namespace platen::ops {
 std::span<const OpSpec *const> catalog() {
   static const OpSpec *const kOps[] = {
       &kAbs,
+      &kActivation,
       &kAdd,
       &kAnd,
+      &kArgExtreme,
+      &kAttention,
+      &kBitwise,
+      &kBitwiseNot,
       &kCast,
+      &kCastLike,
       &kCeil,
       &kClip,
       &kConcat,
       &kConstantOfShape,
+      &kConv,
       &kCos,
+      &kCumulative,
       &kDequantizeLinear,
       &kDiv,
+      &kEinsum,
+      &kElementary,
       &kEqual,
       &kErf,
       &kExp,
@@ -96,12 +128,15 @@ std::span<const OpSpec *const> catalog() {
       &kFloor,
       &kGather,
       &kGatherBlockQuantized,
+      &kGatherElements,
       &kGatherNd,
       &kGelu,
       &kGemm,
       &kGreater,
       &kGreaterOrEqual,
       &kGroupQueryAttention,
+      &kHardmax,
+      &kIsInf,
       &kIsNan,
       &kLayerNorm,
       &kLess,
@@ -112,14 +147,19 @@ std::span<const OpSpec *const> catalog() {
       &kMatmulNbits,
       &kMax,
       &kMin,
+      &kMod,
       &kMul,
       &kNeg,
       &kNot,
+      &kOneHot,
       &kOr,
+      &kPad,
       &kPagedAttention,
       &kPow,
+      &kQuantizeLinear,
       &kRange,
       &kReciprocal,
+      &kReduce,
       &kReduceMax,
       &kReduceMean,
       &kReduceMin,
@@ -129,10 +169,13 @@ std::span<const OpSpec *const> catalog() {
       &kRmsNorm,
       &kRope,
       &kRotaryEmbedding,
+      &kScatterElements,
+      &kScatterNd,
       &kSelectRows,
       &kShape,
       &kSigmoid,
       &kSin,
+      &kSize,
       &kSkipRmsNorm,
       &kSlice,
       &kSoftmax,
@@ -141,6 +184,7 @@ std::span<const OpSpec *const> catalog() {
       &kSqueeze,
       &kSub,
       &kTanh,
+      &kTile,
       &kTopK,
       &kTranspose,
       &kTrilu,

@@ -106,6 +106,56 @@ EvaluateResult mapReduction(Inputs inputs, const Attributes &attributes,
   return results;
 }
 
+base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction) {
+  using Carried = std::span<const loops::Value>;
+  return loopReductionOf(
+      op,
+      [&](loops::Stage &s, loops::Kind kind) { return std::vector{reduction.initial(s, kind)}; },
+      [&](loops::Stage &s, Carried carried, loops::Value element) {
+        return std::vector{reduction.combine(s, carried[0], element)};
+      },
+      [&](loops::Stage &s, Carried carried, loops::Value count) {
+        return reduction.finish ? reduction.finish(s, carried[0], count) : carried[0];
+      },
+      reduction.anyOrder);
+}
+
+base::Status loopReductionOf(
+    loops::Lowering &op,
+    const std::function<std::vector<loops::Value>(loops::Stage &, loops::Kind)> &initial,
+    const std::function<std::vector<loops::Value>(loops::Stage &, std::span<const loops::Value>,
+                                                  loops::Value)> &combine,
+    const std::function<loops::Value(loops::Stage &, std::span<const loops::Value>, loops::Value)>
+        &finish,
+    bool anyOrder) {
+  const loops::TensorRef x = op.operand(0), y = op.result(0);
+  if (op.has(1) && !op.constant(1))
+    return base::unsupported("I2 (the axes) must be known when the plan is compiled");
+  PLATEN_ASSIGN_OR_RETURN(const std::vector<bool> reduced,
+                          reducedAxes(static_cast<int64_t>(x.rank()),
+                                      op.has(1) ? op.constant(1) : nullptr, op.attributes()));
+  const bool keep = intAttribute(op.attributes(), "keepdims") != 0;
+  std::vector<base::Size> folded;
+  for (size_t i = 0; i < reduced.size(); ++i)
+    if (reduced[i])
+      folded.push_back(x.dims[i]);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const std::vector<loops::Value> folds = s.foldOver(
+        folded, initial(s, x.kind()),
+        [&](loops::Coordinates inner, std::span<const loops::Value> carried) {
+          std::vector<loops::Value> own;
+          size_t kept = 0, taken = 0;
+          for (size_t i = 0; i < reduced.size(); ++i) {
+            own.push_back(reduced[i] ? inner[taken++] : at[kept]);
+            kept += !reduced[i] || keep ? 1 : 0;
+          }
+          return combine(s, carried, s.load(x, own));
+        },
+        anyOrder);
+    return finish(s, folds, s.size(base::productOf(folded)));
+  });
+}
+
 Result<OpCall> mapReductionAxesAttribute(const OpSpec &op, const OnnxNode &node) {
   PLATEN_ASSIGN_OR_RETURN(OpCall call, defaultOnnxMap(op, node));
   call.operands = {OnnxOperand::ofInput(0), intsAsOperand(node, "axes")};

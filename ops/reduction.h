@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/elementwise.h"
+#include "ops/loops/lowering.h"
 
 namespace platen::ops {
 
@@ -19,6 +20,25 @@ InferResult inferFloatReduction(const InferContext &context);
 EvaluateResult mapReduction(Inputs inputs, const Attributes &attributes,
                             double (*floating)(std::span<const double>),
                             int64_t (*integral)(std::span<const int64_t>));
+
+/// Loops: one fold for each result over what falls on it. `initial` and `combine` in the kind that
+/// `accumulates` says for the elements; `finish` (may be null) gets the count of elements too.
+struct LoopReduction {
+  loops::Value (*initial)(loops::Stage &, loops::Kind);
+  loops::Value (*combine)(loops::Stage &, loops::Value sum, loops::Value element);
+  loops::Value (*finish)(loops::Stage &, loops::Value sum, loops::Value count) = nullptr;
+  bool anyOrder = false; ///< sums and products
+};
+base::Status loopReduction(loops::Lowering &op, const LoopReduction &reduction);
+/// The same with several carried values.
+base::Status loopReductionOf(
+    loops::Lowering &op,
+    const std::function<std::vector<loops::Value>(loops::Stage &, loops::Kind)> &initial,
+    const std::function<std::vector<loops::Value>(
+        loops::Stage &, std::span<const loops::Value> carried, loops::Value element)> &combine,
+    const std::function<loops::Value(loops::Stage &, std::span<const loops::Value> carried,
+                                     loops::Value count)> &finish,
+    bool anyOrder);
 
 /// For the opsets in which the axes were an attribute.
 base::Result<OpCall> mapReductionAxesAttribute(const OpSpec &op, const OnnxNode &node);

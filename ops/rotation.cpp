@@ -15,4 +15,23 @@ void rotateHead(std::span<double> head, const Tensor &cos, const Tensor &sin, in
   }
 }
 
+loops::Value rotatedFeature(loops::Stage &s, const Rotation &rotation, loops::Value index) {
+  using loops::Value;
+  const Value zero = s.integer(0), one = s.integer(1), half = rotation.half;
+  const Value outside = rotation.whole ? s.boolean(false) : s.lessEqual(s.add(half, half), index);
+  // Of each pair the first turns by -sin of the other, the second by +sin.
+  const Value isFirst = rotation.interleaved ? s.equal(s.binary(loops::Op::kAnd, index, one), zero)
+                                             : s.less(index, half);
+  const Value other = rotation.interleaved
+                          ? s.binary(loops::Op::kXor, index, one)
+                          : s.select(isFirst, s.add(index, half), s.sub(index, half));
+  const Value pair = rotation.interleaved ? s.div(index, s.integer(2))
+                                          : s.select(isFirst, index, s.sub(index, half));
+  const Value entry = s.select(outside, zero, pair), own = rotation.feature(index),
+              partner = rotation.feature(s.select(outside, index, other));
+  const Value kept = s.mul(own, rotation.cos(entry)), turned = s.mul(partner, rotation.sin(entry));
+  const Value rotated = s.select(isFirst, s.sub(kept, turned), s.add(kept, turned));
+  return s.select(outside, own, rotated);
+}
+
 } // namespace platen::ops

@@ -22,6 +22,7 @@ const OpSpec kAbs{
     .infer = inferNumericUnary,
     .reference = reference,
     .onnx = {{"", "Abs", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kAbs>); },
 };
 
 } // namespace platen::ops

@@ -18,6 +18,7 @@ const OpSpec kAnd{
     .infer = inferLogical,
     .reference = reference,
     .onnx = {{"", "And", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kAnd>); },
 };
 
 } // namespace platen::ops

@@ -45,7 +45,26 @@ Result<OpCall> fromCast(const OnnxNode &node) {
   return OpCall{{OnnxOperand::ofInput(0)}, {{"to", std::string(base::dtypeName(*to))}}, {0}};
 }
 
+/// A float as the integer that a u64 element holds: beyond 2^63 the sign bit stands for it.
+loops::Value toU64(loops::Stage &s, loops::Value x) {
+  const loops::Value bit = s.number(s.kind(x), 0x1p63);
+  const loops::Value high = s.binary(loops::Op::kXor, s.convert(loops::Kind::kInt, s.sub(x, bit)),
+                                     s.integer(std::numeric_limits<int64_t>::min()));
+  return s.select(s.lessEqual(s.add(bit, bit), x), s.integer(-1),
+                  s.select(s.lessEqual(bit, x), high, s.convert(loops::Kind::kInt, x)));
+}
+
 } // namespace
+
+base::Status lowerCast(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value value = s.load(x, at);
+    if (base::isFloat(x.dtype) && y.dtype == DType::kU64)
+      return toU64(s, value);
+    return s.convert(y.kind(), value, x.dtype == DType::kU64);
+  });
+}
 
 const OpSpec kCast{
     .name = "cast",
@@ -54,6 +73,7 @@ const OpSpec kCast{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Cast", 6, kAnyVersion, fromCast}},
+    .loops = lowerCast,
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kCeil{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Ceil", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kCeil>); },
 };
 
 } // namespace platen::ops

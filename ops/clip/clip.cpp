@@ -57,6 +57,23 @@ Result<OpCall> fromAttributes(const OnnxNode &node) {
   return call;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const bool isUnsigned = x.dtype == DType::kU64;
+    loops::Value value = s.load(x, at);
+    if (op.has(1)) {
+      const loops::Value low = s.scalar(op.operand(1));
+      value = s.select(s.binary(loops::Op::kLess, value, low, isUnsigned), low, value);
+    }
+    if (op.has(2)) {
+      const loops::Value high = s.scalar(op.operand(2));
+      value = s.select(s.binary(loops::Op::kLess, high, value, isUnsigned), high, value);
+    }
+    return value;
+  });
+}
+
 } // namespace
 
 const OpSpec kClip{
@@ -66,6 +83,7 @@ const OpSpec kClip{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Clip", 11}, {"", "Clip", 6, 10, fromAttributes}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -60,6 +60,50 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// Few operands: one launch that readers can absorb; many: one launch each.
+constexpr size_t kMostSelected = 4;
+
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef y = op.result(0);
+  PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                                      static_cast<int64_t>(y.rank()), "C2: axis"));
+  const auto along = static_cast<size_t>(axis);
+  if (op.operandCount() <= kMostSelected)
+    return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+      // From the last operand to the first: an element is of the first that reaches beyond it.
+      base::Size end = y.dims[along];
+      loops::Value value = loops::kNoValue;
+      for (size_t i = op.operandCount(); i-- > 0;) {
+        const loops::TensorRef x = op.operand(i);
+        const loops::Value inside = s.less(at[along], s.size(end));
+        end = end - x.dims[along];
+        if (x.dims[along] == base::Size(0))
+          continue;
+        std::vector<loops::Value> own(at.begin(), at.end());
+        own[along] = s.sub(at[along], s.size(end));
+        const bool last = value == loops::kNoValue;
+        if (!last || i > 0)
+          own[along] = s.select(last ? s.lessEqual(s.size(end), at[along])
+                                     : s.both(inside, s.lessEqual(s.size(end), at[along])),
+                                own[along], s.integer(0));
+        const loops::Value element = s.load(x, own);
+        value = last ? element : s.select(inside, element, value);
+      }
+      return value == loops::kNoValue ? s.number(y.kind(), 0) : value;
+    });
+  base::Size offset = 0;
+  for (size_t i = 0; i < op.operandCount(); ++i) {
+    const loops::TensorRef x = op.operand(i);
+    PLATEN_RETURN_IF_ERROR(op.launch(x.dims, x.rank(), [&](loops::Stage &s, loops::Coordinates at) {
+      std::vector<loops::Value> to(at.begin(), at.end());
+      to[along] = s.add(at[along], s.size(offset));
+      s.store(y, to, s.load(x, at));
+    }));
+    offset = offset + x.dims[along];
+  }
+  return base::Status::ok();
+}
+
 } // namespace
 
 const OpSpec kConcat{
@@ -69,6 +113,7 @@ const OpSpec kConcat{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Concat", 4}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -56,6 +56,7 @@ Result<Case> caseFromJson(const json &entry, const OpSpec &op) {
   result.error = entry.value("error", "");
   result.ulp = entry.value("ulp", 0.0);
   result.atol = entry.value("atol", 0.0);
+  result.loopsAtol = entry.value("loops_atol", 0.0);
   json attributes = entry.value("attributes", json::object());
   for (const auto &[key, value] : attributes.items())
     for (const AttributeSpec &spec : op.attributes)

@@ -20,6 +20,8 @@ struct Case {
   std::string error; ///< empty: the call succeeds
   double ulp = 0;    ///< tolerance of the reference, in units in the last place of the dtype …
   double atol = 0;   ///< … plus this much
+  double loopsAtol =
+      0; ///< … and this much more where f32 arithmetic computes it, as the .md allows
   std::vector<const Tensor *> operands() const;
 };
 

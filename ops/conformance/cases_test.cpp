@@ -70,7 +70,8 @@ TEST_P(OperatorCases, LoopsGiveWhatTheySay) {
     ++succeeding;
     ASSERT_EQ(results->size(), example.outputs.size());
     for (size_t i = 0; i < results->size(); ++i)
-      EXPECT_EQ(difference((*results)[i], example.outputs[i], example.ulp + 4, example.atol, 1e-6),
+      EXPECT_EQ(difference((*results)[i], example.outputs[i], example.ulp + 4,
+                           example.atol + example.loopsAtol, 1e-6),
                 "")
           << "result O" << i + 1;
   }

@@ -1,13 +1,16 @@
-// Runs single ONNX nodes (a JSON-lines file, written by onnx_nodes_test.py) through the importer's
-// mapping and the references, compares with the outputs that the file holds, and prints one line an
-// ONNX operator: passed, refused, failed. Exit status 1 if a node failed or fewer than the given
-// number passed.
+// Runs ONNX nodes and small graphs of them (a JSON-lines file, written by onnx_nodes_test.py)
+// through the importer's mapping and the references, and once more through the operators' loops.
+// Compares with the outputs that the file holds and prints one line an ONNX operator: passed,
+// refused, failed, by references and by loops. Exit status 1 if a case failed or fewer than the
+// given numbers passed.
 //
-// One line: {"name", "domain", "opType", "version", "attributes": {name: {"int" | "float" |
-// "string" | "ints" | "floats" | "tensor": value}}, "inputs": [tensor | null], "outputs":
-// [tensor | null], "rtol", "atol", "mustMap": bool}. A node with mustMap counts as failed if it is
-// refused.
+// One line: {"name", "of": the operator it is counted for, "nodes": [{"domain", "opType",
+// "version", "attributes": {name: {"int" | "float" | "string" | "ints" | "floats" | "tensor":
+// value}}, "inputs": [name], "outputs": [name]}], "given": {name: tensor}, "wanted": {name:
+// tensor}, "rtol", "atol", "mustMap": bool}; the empty name is an absent operand. A case with
+// mustMap counts as failed if it is refused.
 #include "ops/conformance/case_file.h"
+#include "ops/loops/lowering.h"
 
 #include <nlohmann/json.hpp>
 
@@ -23,11 +26,19 @@ using base::Result;
 using base::Status;
 using nlohmann::json;
 
+using Tensors = std::map<std::string, Tensor, std::less<>>;
+
 struct Node {
-  std::string name, domain, opType;
+  std::string domain, opType;
   int64_t version = 0;
   Attributes attributes;
-  std::vector<std::optional<Tensor>> inputs, outputs;
+  std::vector<std::string> inputs, outputs;
+};
+
+struct Graph {
+  std::string name, of;
+  std::vector<Node> nodes;
+  Tensors given, wanted;
   double rtol = 0, atol = 0;
   bool mustMap = false;
 };
@@ -49,139 +60,189 @@ Result<Attribute> attributeOf(const json &entry) {
   return Attribute(std::move(tensor));
 }
 
-Result<std::vector<std::optional<Tensor>>> tensorsOf(const json &entries) {
-  std::vector<std::optional<Tensor>> tensors;
-  for (const json &entry : entries) {
-    tensors.emplace_back();
-    if (entry.is_null())
-      continue;
+Result<Tensors> tensorsOf(const json &entries) {
+  Tensors tensors;
+  for (const auto &[name, entry] : entries.items()) {
     PLATEN_ASSIGN_OR_RETURN(Tensor tensor, tensorFromJson(entry));
-    tensors.back() = std::move(tensor);
+    tensors.emplace(name, std::move(tensor));
   }
   return tensors;
 }
 
-Result<Node> parseNode(const std::string &line) {
-  json entry = json::parse(line);
-  Node node{
-      entry.at("name"), entry.at("domain"), entry.at("opType"), entry.at("version"), {}, {}, {},
-      entry.at("rtol"), entry.at("atol"),   entry.at("mustMap")};
-  const json &attributes = entry.at("attributes");
-  for (const auto &[name, value] : attributes.items()) {
-    PLATEN_ASSIGN_OR_RETURN(Attribute attribute, attributeOf(value));
-    node.attributes.emplace(name, std::move(attribute));
+Result<Graph> parseGraph(const std::string &line) {
+  const json entry = json::parse(line);
+  Graph graph{entry.at("name"), entry.at("of"),     {}, {}, {}, entry.at("rtol"),
+              entry.at("atol"), entry.at("mustMap")};
+  for (const json &given : entry.at("nodes")) {
+    Node &node =
+        graph.nodes.emplace_back(Node{given.at("domain"),
+                                      given.at("opType"),
+                                      given.at("version"),
+                                      {},
+                                      given.at("inputs").get<std::vector<std::string>>(),
+                                      given.at("outputs").get<std::vector<std::string>>()});
+    const json &attributes = given.at("attributes");
+    for (const auto &[name, value] : attributes.items()) {
+      PLATEN_ASSIGN_OR_RETURN(Attribute attribute, attributeOf(value));
+      node.attributes.emplace(name, std::move(attribute));
+    }
   }
-  PLATEN_ASSIGN_OR_RETURN(node.inputs, tensorsOf(entry.at("inputs")));
-  PLATEN_ASSIGN_OR_RETURN(node.outputs, tensorsOf(entry.at("outputs")));
-  return node;
+  PLATEN_ASSIGN_OR_RETURN(graph.given, tensorsOf(entry.at("given")));
+  PLATEN_ASSIGN_OR_RETURN(graph.wanted, tensorsOf(entry.at("wanted")));
+  return graph;
 }
 
 struct Presence {
-  explicit Presence(const std::vector<std::optional<Tensor>> &tensors)
-      : count(tensors.size()), flags(std::make_unique<bool[]>(count)) {
+  explicit Presence(const std::vector<std::string> &names)
+      : count(names.size()), flags(std::make_unique<bool[]>(count)) {
     for (size_t i = 0; i < count; ++i)
-      flags[i] = tensors[i].has_value();
+      flags[i] = !names[i].empty();
   }
   std::span<const bool> span() const { return {flags.get(), count}; }
   size_t count;
   std::unique_ptr<bool[]> flags;
 };
 
-Result<std::vector<Tensor>> evaluateCall(const Node &node, const MappedCall &mapped) {
-  std::vector<const Tensor *> operands;
-  for (const OnnxOperand &operand : mapped.call.operands)
-    switch (operand.kind) {
-    case OnnxOperand::Kind::kAbsent:
-      operands.push_back(nullptr);
-      break;
-    case OnnxOperand::Kind::kConstant:
-      operands.push_back(&operand.constant);
-      break;
-    case OnnxOperand::Kind::kInput:
-      operands.push_back(node.inputs[operand.input] ? &*node.inputs[operand.input] : nullptr);
-      break;
-    }
-  return evaluate(*mapped.op, operands, mapped.call.attributes);
+using Executor = Result<std::vector<Tensor>> (*)(const OpSpec &, Inputs, const Attributes &);
+
+bool isInferenceDropout(const Node &node) {
+  return node.opType == "Dropout" && node.inputs.size() < 3 &&
+         (node.outputs.size() < 2 || node.outputs[1].empty());
 }
 
-/// Empty, or the first difference of an output that the node names.
-std::string compare(const Node &node, const MappedCall &mapped,
-                    const std::vector<Tensor> &results) {
-  std::vector<bool> given(node.outputs.size(), false);
-  for (size_t i = 0; i < results.size() && i < mapped.call.outputs.size(); ++i) {
-    size_t output = mapped.call.outputs[i];
-    if (output >= node.outputs.size() || !node.outputs[output])
+/// The nodes that the importer passes by.
+Status forward(const Node &node, Tensors &known) {
+  const auto found = known.find(node.inputs[0]);
+  if (found == known.end())
+    return base::internalError("input '" + node.inputs[0] + "' has no value");
+  known.insert_or_assign(node.outputs[0], found->second);
+  return Status::ok();
+}
+
+/// Adds the node's outputs to `known`.
+Status runNode(const Node &node, Executor execute, Tensors &known) {
+  if (node.domain.empty() && (node.opType == "Identity" || isInferenceDropout(node)))
+    return forward(node, known);
+  const Presence inputs(node.inputs), outputs(node.outputs);
+  PLATEN_ASSIGN_OR_RETURN(const MappedCall mapped,
+                          mapOnnx(OnnxNode{node.domain, node.opType, node.version, inputs.span(),
+                                           outputs.span(), node.attributes}));
+  std::vector<const Tensor *> operands;
+  for (const OnnxOperand &operand : mapped.call.operands) {
+    operands.push_back(nullptr);
+    if (operand.kind == OnnxOperand::Kind::kConstant)
+      operands.back() = &operand.constant;
+    if (operand.kind != OnnxOperand::Kind::kInput || node.inputs[operand.input].empty())
       continue;
-    given[output] = true;
-    std::string text = difference(results[i], *node.outputs[output], 0, node.atol, node.rtol);
-    if (!text.empty())
-      return "output " + std::to_string(output) + ": " + text;
+    const auto found = known.find(node.inputs[operand.input]);
+    if (found == known.end())
+      return base::internalError("input '" + node.inputs[operand.input] + "' has no value");
+    operands.back() = &found->second;
   }
-  for (size_t i = 0; i < given.size(); ++i)
-    if (node.outputs[i] && !given[i])
-      return "output " + std::to_string(i) + " was not produced";
+  PLATEN_ASSIGN_OR_RETURN(std::vector<Tensor> results,
+                          execute(*mapped.op, operands, mapped.call.attributes));
+  for (size_t i = 0; i < results.size() && i < mapped.call.outputs.size(); ++i)
+    if (const size_t output = mapped.call.outputs[i];
+        output < node.outputs.size() && !node.outputs[output].empty())
+      known.insert_or_assign(node.outputs[output], std::move(results[i]));
+  return Status::ok();
+}
+
+Status runGraph(const Graph &graph, Executor execute, Tensors &known) {
+  for (const Node &node : graph.nodes) {
+    const Status status = runNode(node, execute, known);
+    if (!status.isOk())
+      return status.at("ONNX " + node.opType);
+  }
+  return Status::ok();
+}
+
+/// Empty, or the first difference of a wanted output.
+std::string compare(const Graph &graph, const Tensors &known) {
+  for (const auto &[name, wanted] : graph.wanted) {
+    const auto found = known.find(name);
+    if (found == known.end())
+      return "output '" + name + "' was not produced";
+    const std::string text = difference(found->second, wanted, 0, graph.atol, graph.rtol);
+    if (!text.empty())
+      return "output '" + name + "' " + text;
+  }
   return {};
 }
 
 struct Tally {
   int passed = 0, refused = 0, failed = 0;
+  std::string text() const {
+    return std::to_string(passed) + " passed, " + std::to_string(refused) + " refused, " +
+           std::to_string(failed) + " failed";
+  }
+  void add(const Tally &other) {
+    passed += other.passed, refused += other.refused, failed += other.failed;
+  }
 };
 
-void runNode(const Node &node, Tally &tally) {
-  Presence inputs(node.inputs), outputs(node.outputs);
-  auto mapped = mapOnnx(OnnxNode{node.domain, node.opType, node.version, inputs.span(),
-                                 outputs.span(), node.attributes});
-  auto results = mapped ? evaluateCall(node, *mapped) : mapped.status();
-  std::string text = results ? compare(node, *mapped, *results) : results.status().toString();
-  bool refused = !results && !node.mustMap &&
-                 (results.status().code() == base::StatusCode::kUnsupported ||
-                  results.status().code() == base::StatusCode::kInvalidArgument);
-  if (text.empty()) {
-    ++tally.passed;
-    return;
-  }
-  ++(refused ? tally.refused : tally.failed);
-  std::cout << (refused ? "refused " : "FAILED ") << node.name << ": " << text << "\n";
+bool isRefusal(const Status &status) {
+  return status.code() == base::StatusCode::kUnsupported ||
+         status.code() == base::StatusCode::kInvalidArgument;
 }
 
-int run(const char *path, int least) {
+/// Whether it passed.
+bool judge(const Graph &graph, Executor execute, std::string_view by, bool mustRun, Tally &tally) {
+  Tensors known = graph.given;
+  const Status status = runGraph(graph, execute, known);
+  const std::string text = status.isOk() ? compare(graph, known) : status.toString();
+  if (text.empty()) {
+    ++tally.passed;
+    return true;
+  }
+  const bool refused = !status.isOk() && !mustRun && isRefusal(status);
+  ++(refused ? tally.refused : tally.failed);
+  std::cout << (refused ? "refused " : "FAILED ") << graph.name << by << ": " << text << "\n";
+  return false;
+}
+
+int run(const char *path, int least, int leastByLoops) {
   std::ifstream file(path);
   if (!file) {
     std::cerr << path << ": cannot be read\n";
     return 2;
   }
-  std::map<std::string, Tally> tallies;
+  std::map<std::string, std::pair<Tally, Tally>> tallies; // by reference, by loops
   for (std::string line; std::getline(file, line);) {
-    auto node = parseNode(line);
-    if (!node) {
-      std::cerr << path << ": " << node.status().toString() << "\n";
+    auto graph = parseGraph(line);
+    if (!graph) {
+      std::cerr << path << ": " << graph.status().toString() << "\n";
       return 2;
     }
-    runNode(*node, tallies[node->domain + (node->domain.empty() ? "" : ".") + node->opType]);
+    auto &[reference, byLoops] = tallies[graph->of];
+    if (judge(*graph, evaluate, "", graph->mustMap, reference))
+      judge(*graph, loops::evaluateByLoops, " by loops", false, byLoops);
   }
-  Tally all;
+  Tally all, allByLoops;
   for (const auto &[name, tally] : tallies) {
-    std::cout << name << ": " << tally.passed << " passed, " << tally.refused << " refused, "
-              << tally.failed << " failed\n";
-    all = {all.passed + tally.passed, all.refused + tally.refused, all.failed + tally.failed};
+    std::cout << name << ": " << tally.first.text() << "; by loops: " << tally.second.text()
+              << "\n";
+    all.add(tally.first), allByLoops.add(tally.second);
   }
-  std::cout << "total: " << all.passed << " passed, " << all.refused << " refused, " << all.failed
-            << " failed\n";
-  if (all.passed < least)
-    std::cout << "FAILED: at least " << least << " must pass\n";
-  return all.failed == 0 && all.passed >= least ? 0 : 1;
+  std::cout << "total: " << all.text() << "; by loops: " << allByLoops.text() << "\n";
+  if (all.passed < least || allByLoops.passed < leastByLoops)
+    std::cout << "FAILED: at least " << least << " must pass, by loops " << leastByLoops << "\n";
+  return all.failed == 0 && allByLoops.failed == 0 && all.passed >= least &&
+                 allByLoops.passed >= leastByLoops
+             ? 0
+             : 1;
 }
 
 } // namespace
 } // namespace platen::ops
 
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    std::cerr << "usage: onnx_nodes <file.jsonl> <least number that pass>\n";
+  if (argc != 4) {
+    std::cerr << "usage: onnx_nodes <file.jsonl> <least number that pass> <the same by loops>\n";
     return 2;
   }
   try {
-    return platen::ops::run(argv[1], std::atoi(argv[2]));
+    return platen::ops::run(argv[1], std::atoi(argv[2]), std::atoi(argv[3]));
   } catch (const nlohmann::json::exception &exception) {
     std::cerr << argv[1] << ": " << exception.what() << "\n";
     return 2;

@@ -48,6 +48,12 @@ Result<OpCall> fromConstantOfShape(const OnnxNode &node) {
                 {0}};
 }
 
+base::Status lower(loops::Lowering &op) {
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates) {
+    return s.literal(valueOf(op.attributes()));
+  });
+}
+
 } // namespace
 
 const OpSpec kConstantOfShape{
@@ -57,6 +63,7 @@ const OpSpec kConstantOfShape{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "ConstantOfShape", 9, std::numeric_limits<int64_t>::max(), fromConstantOfShape}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kCos{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Cos", 7}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kCos>); },
 };
 
 } // namespace platen::ops

@@ -26,6 +26,7 @@ const OpSpec kDiv{
     .infer = inferBinary,
     .reference = reference,
     .onnx = {{"", "Div", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kDiv>); },
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kEqual{
     .infer = inferEquality,
     .reference = reference,
     .onnx = {{"", "Equal", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kEqual>); },
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kErf{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Erf", 9}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kErf>); },
 };
 
 } // namespace platen::ops

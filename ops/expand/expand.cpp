@@ -47,6 +47,13 @@ EvaluateResult reference(Inputs inputs, const Attributes &) {
   return std::vector{gatherStrided(x, std::move(dims), std::move(strides))};
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    return s.loadBroadcast(op.operand(0), at, y.dims);
+  });
+}
+
 } // namespace
 
 const OpSpec kExpand{
@@ -56,6 +63,7 @@ const OpSpec kExpand{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Expand", 8}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -38,6 +38,7 @@ const OpSpec kFlatten{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Flatten", 1}},
+    .loops = [](loops::Lowering &op) { return op.copy(op.operand(0), op.result(0)); },
 };
 
 } // namespace platen::ops

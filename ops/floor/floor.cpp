@@ -20,6 +20,7 @@ const OpSpec kFloor{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Floor", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kFloor>); },
 };
 
 } // namespace platen::ops

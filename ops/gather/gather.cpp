@@ -45,6 +45,25 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// An index that lies outside gives 0: nothing beyond I1 is read.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), indices = op.operand(1);
+  PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                                      static_cast<int64_t>(x.rank()), "C2: axis"));
+  const auto along = static_cast<size_t>(axis);
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value length = s.dim(x, along),
+                       index =
+                           s.wrapped(s.load(indices, at.subspan(along, indices.rank())), length),
+                       inside = s.isInside(index, length);
+    std::vector<loops::Value> own(at.begin(), at.begin() + axis);
+    own.push_back(s.select(inside, index, s.integer(0)));
+    const auto behind = at.subspan(along + indices.rank());
+    own.insert(own.end(), behind.begin(), behind.end());
+    return s.select(inside, s.load(x, own), s.number(x.kind(), 0));
+  });
+}
+
 } // namespace
 
 const OpSpec kGather{
@@ -54,6 +73,7 @@ const OpSpec kGather{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Gather", 1}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -123,6 +123,45 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// Element `at` of rows of values packed low bits first.
+loops::Value unpack(loops::Stage &s, const loops::TensorRef &bytes, std::vector<loops::Value> at,
+                    int64_t bits) {
+  const loops::Value per = s.integer(8 / bits), slot = s.rem(at.back(), per);
+  at.back() = s.div(at.back(), per);
+  return s.binary(loops::Op::kAnd,
+                  s.binary(loops::Op::kShiftRight, s.load(bytes, at), s.mul(slot, s.integer(bits))),
+                  s.integer((int64_t{1} << bits) - 1));
+}
+
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef data = op.operand(0), indices = op.operand(1), scales = op.operand(2),
+                         y = op.result(0);
+  TensorType type{data.dtype, std::vector<int64_t>(data.rank(), kDynamic)};
+  PLATEN_ASSIGN_OR_RETURN(const Geometry g, geometryOf(type, op.attributes()));
+  const bool packed = data.dtype == DType::kU8 && g.bits < 8;
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value length = s.dim(data, g.gatherAxis),
+                       index = s.wrapped(s.load(indices, at.subspan(g.gatherAxis, indices.rank())),
+                                         length),
+                       inside = s.isInside(index, length);
+    std::vector<loops::Value> own(at.begin(),
+                                  at.begin() + static_cast<std::ptrdiff_t>(g.gatherAxis));
+    own.push_back(s.select(inside, index, s.integer(0)));
+    const auto behind = at.subspan(g.gatherAxis + indices.rank());
+    own.insert(own.end(), behind.begin(), behind.end());
+    std::vector<loops::Value> block = own;
+    block[g.quantizeAxis] = s.div(own[g.quantizeAxis], s.integer(g.blockSize));
+    loops::Value value = packed ? unpack(s, data, own, g.bits) : s.load(data, own);
+    if (op.has(3))
+      value = s.sub(value, packed ? unpack(s, op.operand(3), block, g.bits)
+                                  : s.load(op.operand(3), block));
+    else if (data.dtype == DType::kU8)
+      value = s.sub(value, s.integer(int64_t{1} << (g.bits - 1)));
+    return s.select(inside, s.mul(s.convert(y.kind(), value), s.load(scales, block)),
+                    s.number(y.kind(), 0));
+  });
+}
+
 } // namespace
 
 const OpSpec kGatherBlockQuantized{
@@ -135,6 +174,7 @@ const OpSpec kGatherBlockQuantized{
     .infer = infer,
     .reference = reference,
     .onnx = {{"com.microsoft", "GatherBlockQuantized", 1}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

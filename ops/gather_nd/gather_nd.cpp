@@ -60,6 +60,32 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// An index that lies outside gives 0: nothing beyond I1 is read.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), indices = op.operand(1);
+  const auto batch = static_cast<size_t>(intAttribute(op.attributes(), "batch_dims"));
+  const size_t tuples = indices.rank() - 1; // axes of I2 that choose a tuple
+  const std::optional<int64_t> tuple = indices.dims.back().constant();
+  if (!tuple)
+    return base::unsupported("C1: the last axis of I2 must be known when the plan is compiled");
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    std::vector<loops::Value> which(at.begin(), at.begin() + static_cast<std::ptrdiff_t>(tuples)),
+        own(at.begin(), at.begin() + static_cast<std::ptrdiff_t>(batch));
+    loops::Value inside = s.boolean(true);
+    which.push_back(loops::kNoValue);
+    for (int64_t i = 0; i < *tuple; ++i) {
+      which.back() = s.integer(i);
+      const loops::Value length = s.dim(x, batch + static_cast<size_t>(i));
+      own.push_back(s.wrapped(s.load(indices, which), length));
+      inside = s.both(inside, s.isInside(own.back(), length));
+    }
+    for (size_t i = batch; i < own.size(); ++i)
+      own[i] = s.select(inside, own[i], s.integer(0));
+    own.insert(own.end(), at.begin() + static_cast<std::ptrdiff_t>(tuples), at.end());
+    return s.select(inside, s.load(x, own), s.number(x.kind(), 0));
+  });
+}
+
 } // namespace
 
 const OpSpec kGatherNd{
@@ -69,6 +95,7 @@ const OpSpec kGatherNd{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "GatherND", 11}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -32,6 +32,23 @@ base::Result<OpCall> fromFastGelu(const OnnxNode &node) {
   return OpCall{{OnnxOperand::ofInput(0)}, {{"approximate", std::string("tanh")}}, {0}};
 }
 
+base::Status lower(loops::Lowering &op) {
+  const bool exact = stringAttribute(op.attributes(), "approximate") == "none";
+  const loops::TensorRef x = op.operand(0);
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value value = s.load(x, at);
+    auto number = [&](double constant) { return s.number(x.kind(), constant); };
+    const loops::Value half = s.mul(number(0.5), value);
+    if (exact)
+      return s.mul(half, s.add(number(1), s.unary(loops::Op::kErf,
+                                                  s.mul(value, number(1 / std::numbers::sqrt2)))));
+    const loops::Value cube = s.mul(s.mul(value, value), value);
+    const loops::Value inner =
+        s.mul(number(std::sqrt(2 / std::numbers::pi)), s.fma(number(0.044715), cube, value));
+    return s.mul(half, s.add(number(1), s.unary(loops::Op::kTanh, inner)));
+  });
+}
+
 } // namespace
 
 const OpSpec kGelu{
@@ -43,6 +60,7 @@ const OpSpec kGelu{
     .onnx = {{"", "Gelu", 20},
              {"com.microsoft", "Gelu", 1},
              {"com.microsoft", "FastGelu", 1, kAnyVersion, fromFastGelu}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -2,6 +2,8 @@
 #include "ops/gemm/gemm.h"
 #include "ops/elementwise.h"
 
+#include <array>
+
 namespace platen::ops {
 
 using base::invalidArgument;
@@ -70,6 +72,27 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef a = op.operand(0), b = op.operand(1), y = op.result(0);
+  const bool transA = intAttribute(op.attributes(), "transA") != 0,
+             transB = intAttribute(op.attributes(), "transB") != 0;
+  const double alpha = floatAttribute(op.attributes(), "alpha"),
+               beta = floatAttribute(op.attributes(), "beta");
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    loops::Value sum = s.sum(s.dim(a, transA ? 0 : 1), y.kind(), [&](loops::Value k) {
+      const std::array left = transA ? std::array{k, at[0]} : std::array{at[0], k};
+      const std::array right = transB ? std::array{at[1], k} : std::array{k, at[1]};
+      return s.mul(s.load(a, left), s.load(b, right));
+    });
+    if (alpha != 1)
+      sum = s.mul(s.number(y.kind(), alpha), sum);
+    if (!op.has(2))
+      return sum;
+    const loops::Value c = s.loadBroadcast(op.operand(2), at, y.dims);
+    return s.add(sum, beta == 1 ? c : s.mul(s.number(y.kind(), beta), c));
+  });
+}
+
 } // namespace
 
 const OpSpec kGemm{
@@ -79,6 +102,7 @@ const OpSpec kGemm{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Gemm", 7}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

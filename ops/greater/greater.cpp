@@ -20,6 +20,11 @@ const OpSpec kGreater{
     .infer = inferComparison,
     .reference = reference,
     .onnx = {{"", "Greater", 7}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopBinary(
+              op, [](loops::Stage &s, loops::Value a, loops::Value b) { return s.less(b, a); });
+        },
 };
 
 } // namespace platen::ops

@@ -20,6 +20,12 @@ const OpSpec kGreaterOrEqual{
     .infer = inferComparison,
     .reference = reference,
     .onnx = {{"", "GreaterOrEqual", 12}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopBinary(op, [](loops::Stage &s, loops::Value a, loops::Value b) {
+            return s.lessEqual(b, a);
+          });
+        },
 };
 
 } // namespace platen::ops

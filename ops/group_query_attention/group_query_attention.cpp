@@ -2,6 +2,7 @@
 // holds (which absolute position) is decided in one place, CacheView.
 #include "ops/group_query_attention/group_query_attention.h"
 #include "ops/elementwise.h"
+#include "ops/group_query_attention/operands.h"
 #include "ops/onnx_map.h"
 #include "ops/rotation.h"
 
@@ -10,31 +11,12 @@
 
 namespace platen::ops {
 
+using namespace group_query_attention;
 using base::invalidArgument;
 using base::Result;
 using base::Status;
 
 namespace {
-
-/// Numbered like the ONNX operator's inputs.
-enum Operand : size_t {
-  kQuery,
-  kKey,
-  kValue,
-  kPastKey,
-  kPastValue,
-  kSeqlensK,
-  kTotalLength,
-  kCosCache,
-  kSinCache,
-  kPositionIds,
-  kAttentionBias,
-  kHeadSink,
-  kKScale,
-  kVScale,
-  kQNormWeight,
-  kKNormWeight
-};
 
 /// Sizes that operands and attributes fix; dimensions may be kDynamic while inferring.
 struct Sizes {
@@ -422,6 +404,7 @@ const OpSpec kGroupQueryAttention{
     .infer = infer,
     .reference = reference,
     .onnx = {{"com.microsoft", "GroupQueryAttention", 1, kAnyVersion, fromGroupQueryAttention}},
+    .loops = group_query_attention::lower,
 };
 
 } // namespace platen::ops

@@ -27,6 +27,10 @@ const OpSpec kIsNan{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "IsNaN", 9}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopUnary(op, [](loops::Stage &s, loops::Value x) { return s.isNan(x); });
+        },
 };
 
 } // namespace platen::ops

@@ -75,6 +75,42 @@ Result<OpCall> fromLayerNormalization(const OnnxNode &node) {
   return call;
 }
 
+/// Two launches: mean and inverse deviation of each row, then the elements.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), y = op.result(0);
+  PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                                      static_cast<int64_t>(x.rank()), "C2: axis"));
+  const auto rowDims = std::span(x.dims).subspan(static_cast<size_t>(axis));
+  const std::vector<base::Size> rows(x.dims.begin(), x.dims.begin() + axis);
+  const DType wide = loops::accumulatorOf(x.dtype);
+  const loops::TensorRef means = op.temporary(wide, rows), inverses = op.temporary(wide, rows);
+  PLATEN_RETURN_IF_ERROR(op.launch(rows, rows.size(), [&](loops::Stage &s, loops::Coordinates at) {
+    auto element = [&](loops::Coordinates inner) {
+      std::vector<loops::Value> own(at.begin(), at.end());
+      own.insert(own.end(), inner.begin(), inner.end());
+      return s.load(x, own);
+    };
+    const loops::Value count = s.convert(x.kind(), s.size(base::productOf(rowDims))),
+                       mean = s.div(s.sumOver(rowDims, x.kind(), element), count);
+    const loops::Value squares = s.sumOver(rowDims, x.kind(), [&](loops::Coordinates inner) {
+      const loops::Value distance = s.sub(element(inner), mean);
+      return s.mul(distance, distance);
+    });
+    const loops::Value epsilon = s.number(x.kind(), floatAttribute(op.attributes(), "epsilon"));
+    s.store(means, at, mean);
+    s.store(inverses, at,
+            s.div(s.number(x.kind(), 1),
+                  s.unary(loops::Op::kSqrt, s.add(s.div(squares, count), epsilon))));
+  }));
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const auto row = at.first(rows.size());
+    const loops::Value centred = s.sub(s.load(x, at), s.load(means, row)),
+                       scaled = s.mul(s.mul(centred, s.load(inverses, row)),
+                                      s.loadBroadcast(op.operand(1), at, y.dims));
+    return op.has(2) ? s.add(scaled, s.loadBroadcast(op.operand(2), at, y.dims)) : scaled;
+  });
+}
+
 } // namespace
 
 const OpSpec kLayerNorm{
@@ -84,6 +120,7 @@ const OpSpec kLayerNorm{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "LayerNormalization", 17, kAnyVersion, fromLayerNormalization}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -20,6 +20,7 @@ const OpSpec kLess{
     .infer = inferComparison,
     .reference = reference,
     .onnx = {{"", "Less", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kLess>); },
 };
 
 } // namespace platen::ops

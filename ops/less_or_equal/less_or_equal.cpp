@@ -20,6 +20,7 @@ const OpSpec kLessOrEqual{
     .infer = inferComparison,
     .reference = reference,
     .onnx = {{"", "LessOrEqual", 12}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kLessEqual>); },
 };
 
 } // namespace platen::ops

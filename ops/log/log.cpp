@@ -20,6 +20,7 @@ const OpSpec kLog{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Log", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kLog>); },
 };
 
 } // namespace platen::ops

@@ -31,6 +31,13 @@ const OpSpec kLogSoftmax{
     .infer = inferSoftmax,
     .reference = reference,
     .onnx = {{"", "LogSoftmax", 13}, {"", "LogSoftmax", 1, 12, mapCoercedSoftmax}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopSoftmaxRows(
+              op, [](loops::Stage &s, loops::Value x, loops::Value greatest, loops::Value sum) {
+                return s.sub(s.sub(x, greatest), s.unary(loops::Op::kLog, sum));
+              });
+        },
 };
 
 } // namespace platen::ops

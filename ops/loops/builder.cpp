@@ -150,6 +150,18 @@ Value Builder::number(Kind kind, double value) {
                .kind = kind,
                .number = kind == Kind::kF32 ? double{static_cast<float>(value)} : value});
 }
+Value Builder::least(Kind kind) {
+  if (kind == Kind::kInt)
+    return integer(std::numeric_limits<int64_t>::min());
+  return kind == Kind::kBool ? boolean(false)
+                             : number(kind, -std::numeric_limits<double>::infinity());
+}
+Value Builder::greatest(Kind kind) {
+  if (kind == Kind::kInt)
+    return integer(std::numeric_limits<int64_t>::max());
+  return kind == Kind::kBool ? boolean(true)
+                             : number(kind, std::numeric_limits<double>::infinity());
+}
 Value Builder::symbol(uint32_t index) {
   return push({.op = Op::kSymbol, .kind = Kind::kInt, .index = index});
 }
@@ -239,13 +251,6 @@ std::vector<Value> Builder::fold(Value from, Value to, std::vector<Value> initia
   return results;
 }
 
-namespace {
-double leastOf(Kind kind) {
-  return kind == Kind::kInt ? static_cast<double>(std::numeric_limits<int64_t>::min())
-                            : -std::numeric_limits<double>::infinity();
-}
-} // namespace
-
 Value Builder::sum(Value count, Kind kind, const std::function<Value(Value)> &f) {
   return fold(
       integer(0), count, {number(kind, 0)},
@@ -263,21 +268,17 @@ Value Builder::product(Value count, Kind kind, const std::function<Value(Value)>
       true)[0];
 }
 Value Builder::maximum(Value count, Kind kind, const std::function<Value(Value)> &f) {
-  const Value least = kind == Kind::kInt ? integer(std::numeric_limits<int64_t>::min())
-                                         : number(kind, leastOf(kind));
-  return fold(integer(0), count, {least}, [&](Value index, std::span<const Value> carried) {
+  return fold(integer(0), count, {least(kind)}, [&](Value index, std::span<const Value> carried) {
     return std::vector{kind == Kind::kBool ? either(carried[0], f(index))
                                            : max(carried[0], f(index))};
   })[0];
 }
 Value Builder::minimum(Value count, Kind kind, const std::function<Value(Value)> &f) {
-  const Value greatest = kind == Kind::kInt
-                             ? integer(std::numeric_limits<int64_t>::max())
-                             : number(kind, kind == Kind::kBool ? 1 : -leastOf(kind));
-  return fold(integer(0), count, {greatest}, [&](Value index, std::span<const Value> carried) {
-    return std::vector{kind == Kind::kBool ? both(carried[0], f(index))
-                                           : min(carried[0], f(index))};
-  })[0];
+  return fold(integer(0), count, {greatest(kind)},
+              [&](Value index, std::span<const Value> carried) {
+                return std::vector{kind == Kind::kBool ? both(carried[0], f(index))
+                                                       : min(carried[0], f(index))};
+              })[0];
 }
 
 Value Builder::linear(std::span<const Value> coordinates, std::span<const Size> dims) {

@@ -22,6 +22,8 @@ public:
   Value integer(int64_t value);
   Value boolean(bool value);
   Value number(Kind kind, double value); ///< of any kind; integers truncate
+  Value least(Kind kind);                ///< of floats -infinity
+  Value greatest(Kind kind);             ///< of floats infinity
   Value symbol(uint32_t index);
   Value size(const Size &size);
   Value axis(uint32_t index);

@@ -27,6 +27,59 @@ Value Stage::loadBroadcast(const TensorRef &tensor, Coordinates at,
   return load(tensor, own);
 }
 
+Value Stage::literal(const Tensor &tensor, int64_t index) {
+  switch (loops::kindOf(tensor.dtype())) {
+  case Kind::kBool:
+    return boolean(tensor.getInt(index) != 0);
+  case Kind::kInt:
+    return integer(tensor.getInt(index));
+  default:
+    return number(loops::kindOf(tensor.dtype()), tensor.get(index));
+  }
+}
+
+Value Stage::scalar(const TensorRef &tensor) {
+  return load(tensor, std::vector<Value>(tensor.rank(), integer(0)));
+}
+
+Value Stage::wrapped(Value index, Value length) {
+  return select(less(index, integer(0)), add(index, length), index);
+}
+
+Value Stage::isInside(Value index, Value length) {
+  return both(lessEqual(integer(0), index), less(index, length));
+}
+
+std::vector<Value> Stage::foldOver(std::span<const Size> dims, std::vector<Value> initial,
+                                   const Step &step, bool anyOrder) {
+  std::vector<Value> at;
+  const std::function<std::vector<Value>(size_t, std::vector<Value>)> nest =
+      [&](size_t axis, std::vector<Value> carried) {
+        if (axis == dims.size())
+          return step(at, carried);
+        return fold(
+            integer(0), size(dims[axis]), std::move(carried),
+            [&](Value index, std::span<const Value> inner) {
+              at.push_back(index);
+              std::vector<Value> next = nest(axis + 1, {inner.begin(), inner.end()});
+              at.pop_back();
+              return next;
+            },
+            anyOrder);
+      };
+  return nest(0, std::move(initial));
+}
+
+Value Stage::sumOver(std::span<const Size> dims, Kind kind,
+                     const std::function<Value(Coordinates)> &f) {
+  return foldOver(
+      dims, {number(kind, 0)},
+      [&](Coordinates at, std::span<const Value> carried) {
+        return std::vector{add(carried[0], f(at))};
+      },
+      true)[0];
+}
+
 Lowering::Lowering(Given given) : given_(std::move(given)) {
   for (const std::optional<TensorSpec> &operand : given_.operands)
     tensors_.push_back(operand.value_or(TensorSpec{}));
@@ -85,11 +138,35 @@ Status Lowering::compute(const TensorRef &out,
   });
 }
 
+namespace {
+
+/// The coordinates in `in` of the same element as `at` in `out` where the shapes differ in axes of
+/// length 1 alone; else nullopt.
+std::optional<std::vector<Value>> withoutOnes(Stage &stage, Coordinates at, const TensorRef &in,
+                                              const TensorRef &out) {
+  std::vector<Value> own;
+  size_t axis = 0;
+  for (const Size &dim : in.dims) {
+    while (dim != Size(1) && axis < out.rank() && out.dims[axis] == Size(1))
+      ++axis;
+    if (dim == Size(1))
+      own.push_back(stage.integer(0));
+    else if (axis < out.rank() && out.dims[axis] == dim)
+      own.push_back(at[axis++]);
+    else
+      return std::nullopt;
+  }
+  while (axis < out.rank() && out.dims[axis] == Size(1))
+    ++axis;
+  return axis == out.rank() ? std::optional(std::move(own)) : std::nullopt;
+}
+
+} // namespace
+
 Status Lowering::copy(const TensorRef &in, const TensorRef &out) {
   return compute(out, [&](Stage &stage, Coordinates at) {
-    return stage.load(in, in.dims == out.dims
-                              ? std::vector<Value>(at.begin(), at.end())
-                              : stage.coordinates(stage.linear(at, out.dims), in.dims));
+    const std::optional<std::vector<Value>> own = withoutOnes(stage, at, in, out);
+    return stage.load(in, own ? *own : stage.coordinates(stage.linear(at, out.dims), in.dims));
   });
 }
 

@@ -45,6 +45,23 @@ public:
     store(local(tensor), at, value, condition);
   }
   Value dim(const TensorRef &tensor, size_t axis) { return size(tensor.dims[axis]); }
+  /// Element `index` of a tensor that is known at compile time.
+  Value literal(const Tensor &tensor, int64_t index = 0);
+  /// The only element of a tensor of one element.
+  Value scalar(const TensorRef &tensor);
+  /// An index as ONNX counts it: negative ones from the end of an axis of `length` elements.
+  Value wrapped(Value index, Value length);
+  /// The nearest number of [0, length).
+  Value clamped(Value index, Value length) {
+    return max(integer(0), min(index, sub(length, integer(1))));
+  }
+  /// 0 <= index < length.
+  Value isInside(Value index, Value length);
+  /// A fold over all coordinates of dims, the last axis innermost.
+  using Step = std::function<std::vector<Value>(Coordinates, std::span<const Value> carried)>;
+  std::vector<Value> foldOver(std::span<const Size> dims, std::vector<Value> initial,
+                              const Step &step, bool anyOrder = false);
+  Value sumOver(std::span<const Size> dims, Kind kind, const std::function<Value(Coordinates)> &f);
   /// `value` in the kind of `tensor`'s elements.
   Value as(const TensorRef &tensor, Value value) { return convert(tensor.kind(), value); }
 
@@ -53,6 +70,9 @@ private:
   uint32_t local(const TensorRef &tensor);
   std::vector<uint32_t> ids_; ///< [local] of the Lowering
 };
+
+/// The float that sums over elements of a float dtype are kept in: f32, or f64 of f64.
+inline DType accumulatorOf(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 /// A finished launch: operand i of the program is tensor tensors[i] of the Lowering.
 struct Launch {
@@ -97,7 +117,8 @@ public:
   /// run at once.
   base::Status launch(std::vector<Size> extents, size_t parallel,
                       const std::function<void(Stage &, Coordinates)> &body);
-  /// out = in, element by element in row-major order (one shape may be another's reshape).
+  /// out = in, element by element in row-major order (one shape may be another's reshape). Shapes
+  /// that differ in axes of length 1 alone need no division.
   base::Status copy(const TensorRef &in, const TensorRef &out);
 
   // What was made: operands first (absent ones too), then results, then temporaries.

@@ -4,6 +4,7 @@
 #include "ops/onnx_map.h"
 #include "ops/packed_bits.h"
 
+#include <array>
 #include <cmath>
 
 namespace platen::ops {
@@ -113,6 +114,60 @@ Result<OpCall> fromMatMulNBits(const OnnxNode &node) {
   return call;
 }
 
+/// Element (row, column) of rows of values packed low bits first, `bytes` of them a row.
+loops::Value unpack(loops::Stage &s, loops::Value byte, loops::Value column, int64_t bits) {
+  if (bits == 8)
+    return byte;
+  const loops::Value slot = s.rem(column, s.integer(8 / bits));
+  return s.binary(loops::Op::kAnd,
+                  s.binary(loops::Op::kShiftRight, byte, s.mul(slot, s.integer(bits))),
+                  s.integer((int64_t{1} << bits) - 1));
+}
+
+/// The zero point of block `block` of row n, in the kind of the products.
+loops::Value zeroLoop(loops::Lowering &op, loops::Stage &s, const Geometry &g, loops::Value n,
+                      loops::Value block) {
+  const loops::Kind kind = op.result(0).kind();
+  if (!op.has(3))
+    return s.number(kind, std::ldexp(1.0, static_cast<int>(g.bits) - 1));
+  const loops::TensorRef zeros = op.operand(3);
+  auto flat = [&](loops::Value row, int64_t columns, loops::Value column) {
+    return s.load(zeros, s.coordinates(s.add(s.mul(row, s.integer(columns)), column), zeros.dims));
+  };
+  if (zeros.dtype != DType::kU8)
+    return s.convert(kind, flat(n, g.blocks, block));
+  const loops::Value byte =
+      flat(n, (g.blocks * g.bits + 7) / 8, s.div(block, s.integer(8 / g.bits)));
+  return s.convert(kind, unpack(s, byte, block, g.bits));
+}
+
+base::Status lower(loops::Lowering &op) {
+  PLATEN_ASSIGN_OR_RETURN(const Geometry g, geometryOf(op.attributes()));
+  const loops::TensorRef a = op.operand(0), b = op.operand(1), scales = op.operand(2),
+                         y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value n = at.back();
+    const loops::Value sum = s.sum(s.integer(g.blocks), y.kind(), [&](loops::Value block) {
+      const loops::Value first = s.mul(block, s.integer(g.blockSize)),
+                         left = g.k % g.blockSize == 0
+                                    ? s.integer(g.blockSize)
+                                    : s.min(s.integer(g.blockSize), s.sub(s.integer(g.k), first)),
+                         zero = zeroLoop(op, s, g, n, block);
+      const loops::Value scale =
+          s.load(scales, s.coordinates(s.add(s.mul(n, s.integer(g.blocks)), block), scales.dims));
+      const loops::Value part = s.sum(left, y.kind(), [&](loops::Value i) {
+        std::vector<loops::Value> from(at.begin(), at.end());
+        from.back() = s.add(first, i);
+        const std::array byte = {n, block, s.div(i, s.integer(8 / g.bits))};
+        const loops::Value q = s.convert(y.kind(), unpack(s, s.load(b, byte), i, g.bits));
+        return s.mul(s.load(a, from), s.sub(q, zero));
+      });
+      return s.mul(part, scale);
+    });
+    return op.has(4) ? s.add(sum, s.load(op.operand(4), std::array{n})) : sum;
+  });
+}
+
 } // namespace
 
 const OpSpec kMatmulNbits{
@@ -130,6 +185,7 @@ const OpSpec kMatmulNbits{
     .infer = infer,
     .reference = reference,
     .onnx = {{"com.microsoft", "MatMulNBits", 1, kAnyVersion, fromMatMulNBits}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

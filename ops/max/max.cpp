@@ -27,6 +27,7 @@ const OpSpec kMax{
     .infer = inferVariadic,
     .reference = reference,
     .onnx = {{"", "Max", 8}},
+    .loops = [](loops::Lowering &op) { return loopVariadic(op, binaryLoop<loops::Op::kMax>); },
 };
 
 } // namespace platen::ops

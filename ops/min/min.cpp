@@ -27,6 +27,7 @@ const OpSpec kMin{
     .infer = inferVariadic,
     .reference = reference,
     .onnx = {{"", "Min", 8}},
+    .loops = [](loops::Lowering &op) { return loopVariadic(op, binaryLoop<loops::Op::kMin>); },
 };
 
 } // namespace platen::ops

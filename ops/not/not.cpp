@@ -18,6 +18,7 @@ const OpSpec kNot{
     .infer = inferBoolUnary,
     .reference = reference,
     .onnx = {{"", "Not", 1}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kNot>); },
 };
 
 } // namespace platen::ops

@@ -18,6 +18,7 @@ const OpSpec kOr{
     .infer = inferLogical,
     .reference = reference,
     .onnx = {{"", "Or", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kOr>); },
 };
 
 } // namespace platen::ops

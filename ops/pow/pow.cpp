@@ -46,6 +46,38 @@ EvaluateResult reference(Inputs inputs, const Attributes &) {
   return results;
 }
 
+/// base ** exponent by squaring, in as many turns as an exponent has bits.
+loops::Value integerPowerLoop(loops::Stage &s, loops::Value base, loops::Value exponent) {
+  return s.fold(s.integer(0), s.integer(63), {s.integer(1), base, exponent},
+                [&](loops::Value, std::span<const loops::Value> carried) {
+                  const loops::Value odd =
+                      s.equal(s.binary(loops::Op::kAnd, carried[2], s.integer(1)), s.integer(1));
+                  return std::vector{s.select(odd, s.mul(carried[0], carried[1]), carried[0]),
+                                     s.mul(carried[1], carried[1]),
+                                     s.binary(loops::Op::kShiftRight, carried[2], s.integer(1))};
+                })[0];
+}
+
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef a = op.operand(0), b = op.operand(1), y = op.result(0);
+  const bool floats = base::isFloat(a.dtype) || base::isFloat(b.dtype);
+  const bool wide = !floats || a.dtype == DType::kF64 || b.dtype == DType::kF64;
+  const loops::Kind kind = wide ? loops::Kind::kF64 : loops::Kind::kF32;
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value base = s.loadBroadcast(a, at, y.dims),
+                       exponent = s.loadBroadcast(b, at, y.dims);
+    const loops::Value power =
+        s.as(y, s.binary(loops::Op::kPow, s.convert(kind, base, a.dtype == DType::kU64),
+                         s.convert(kind, exponent, b.dtype == DType::kU64)));
+    if (floats)
+      return power;
+    const bool isSigned = b.dtype == DType::kI64 || b.dtype == DType::kI32 ||
+                          b.dtype == DType::kI16 || b.dtype == DType::kI8 || b.dtype == DType::kI4;
+    const loops::Value exact = integerPowerLoop(s, base, exponent);
+    return isSigned ? s.select(s.less(exponent, s.integer(0)), power, exact) : exact;
+  });
+}
+
 } // namespace
 
 const OpSpec kPow{
@@ -55,6 +87,7 @@ const OpSpec kPow{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Pow", 7}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -54,6 +54,16 @@ EvaluateResult reference(Inputs inputs, const Attributes &) {
   return results;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value start = s.scalar(op.operand(0)), delta = s.scalar(op.operand(2));
+    if (base::isFloat(y.dtype))
+      return s.fma(s.convert(y.kind(), at[0]), delta, start);
+    return s.add(start, s.mul(at[0], delta));
+  });
+}
+
 } // namespace
 
 const OpSpec kRange{
@@ -63,6 +73,7 @@ const OpSpec kRange{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Range", 11}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -18,6 +18,11 @@ const OpSpec kReciprocal{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Reciprocal", 6}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopUnary(
+              op, [](loops::Stage &s, loops::Value x) { return s.div(s.number(s.kind(x), 1), x); });
+        },
 };
 
 } // namespace platen::ops

@@ -32,6 +32,10 @@ base::Result<OpCall> fromAttribute(const OnnxNode &node) {
   return mapReductionAxesAttribute(kReduceMax, node);
 }
 
+const LoopReduction kLoops{
+    .initial = [](loops::Stage &s, loops::Kind kind) { return s.least(kind); },
+    .combine = binaryLoop<loops::Op::kMax>};
+
 } // namespace
 
 const OpSpec kReduceMax{
@@ -41,6 +45,7 @@ const OpSpec kReduceMax{
     .infer = inferReduction,
     .reference = reference,
     .onnx = {{"", "ReduceMax", 18}, {"", "ReduceMax", 1, 17, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return loopReduction(op, kLoops); },
 };
 
 } // namespace platen::ops

@@ -21,6 +21,13 @@ base::Result<OpCall> fromAttribute(const OnnxNode &node) {
   return mapReductionAxesAttribute(kReduceMean, node);
 }
 
+const LoopReduction kLoops{
+    .initial = [](loops::Stage &s, loops::Kind kind) { return s.number(kind, 0); },
+    .combine = binaryLoop<loops::Op::kAdd>,
+    .finish = [](loops::Stage &s, loops::Value sum,
+                 loops::Value count) { return s.div(sum, s.convert(s.kind(sum), count)); },
+    .anyOrder = true};
+
 } // namespace
 
 const OpSpec kReduceMean{
@@ -30,6 +37,7 @@ const OpSpec kReduceMean{
     .infer = inferFloatReduction,
     .reference = reference,
     .onnx = {{"", "ReduceMean", 18}, {"", "ReduceMean", 1, 17, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return loopReduction(op, kLoops); },
 };
 
 } // namespace platen::ops

@@ -32,6 +32,10 @@ base::Result<OpCall> fromAttribute(const OnnxNode &node) {
   return mapReductionAxesAttribute(kReduceMin, node);
 }
 
+const LoopReduction kLoops{
+    .initial = [](loops::Stage &s, loops::Kind kind) { return s.greatest(kind); },
+    .combine = binaryLoop<loops::Op::kMin>};
+
 } // namespace
 
 const OpSpec kReduceMin{
@@ -41,6 +45,7 @@ const OpSpec kReduceMin{
     .infer = inferReduction,
     .reference = reference,
     .onnx = {{"", "ReduceMin", 18}, {"", "ReduceMin", 1, 17, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return loopReduction(op, kLoops); },
 };
 
 } // namespace platen::ops

@@ -28,6 +28,11 @@ base::Result<OpCall> fromAttribute(const OnnxNode &node) {
   return mapReductionAxesAttribute(kReduceSum, node);
 }
 
+const LoopReduction kLoops{
+    .initial = [](loops::Stage &s, loops::Kind kind) { return s.number(kind, 0); },
+    .combine = binaryLoop<loops::Op::kAdd>,
+    .anyOrder = true};
+
 } // namespace
 
 const OpSpec kReduceSum{
@@ -37,6 +42,7 @@ const OpSpec kReduceSum{
     .infer = inferReduction,
     .reference = reference,
     .onnx = {{"", "ReduceSum", 13}, {"", "ReduceSum", 1, 12, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return loopReduction(op, kLoops); },
 };
 
 } // namespace platen::ops

@@ -20,6 +20,13 @@ const OpSpec kRelu{
     .infer = inferNumericUnary,
     .reference = reference,
     .onnx = {{"", "Relu", 6}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopUnary(op, [](loops::Stage &s, loops::Value x) {
+            const loops::Value zero = s.number(s.kind(x), 0);
+            return s.select(s.less(x, zero), zero, x);
+          });
+        },
 };
 
 } // namespace platen::ops

@@ -95,6 +95,7 @@ const OpSpec kReshape{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Reshape", 5}, {"", "Reshape", 1, 4, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return op.copy(op.operand(0), op.result(0)); },
 };
 
 } // namespace platen::ops

@@ -55,7 +55,44 @@ Result<OpCall> fromSimplifiedLayerNorm(const OnnxNode &node) {
   return call;
 }
 
+/// Two launches: the inverse root of each row, then the elements.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  const size_t last = x.rank() - 1;
+  PLATEN_ASSIGN_OR_RETURN(
+      const loops::TensorRef inverse,
+      loopInverseRoots(op, {x.dims.begin(), x.dims.end() - 1}, x.dims[last], x.dtype,
+                       floatAttribute(op.attributes(), "epsilon"),
+                       [&](loops::Stage &s, loops::Coordinates at) { return s.load(x, at); }));
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    return s.mul(s.mul(s.load(x, at), s.load(inverse, at.first(last))),
+                 s.load(op.operand(1), at.subspan(last)));
+  });
+}
+
 } // namespace
+
+Result<loops::TensorRef>
+loopInverseRoots(loops::Lowering &op, const std::vector<base::Size> &rows, const base::Size &length,
+                 DType dtype, double epsilon,
+                 const std::function<loops::Value(loops::Stage &, loops::Coordinates)> &element) {
+  const loops::TensorRef inverse = op.temporary(loops::accumulatorOf(dtype), rows);
+  const loops::Kind kind = inverse.kind();
+  const base::Status status = op.compute(inverse, [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value squares = s.sum(s.size(length), kind, [&](loops::Value index) {
+      std::vector<loops::Value> own(at.begin(), at.end());
+      own.push_back(index);
+      const loops::Value value = element(s, own);
+      return s.mul(value, value);
+    });
+    const loops::Value mean = s.div(squares, s.convert(kind, s.size(length)));
+    return s.div(s.number(kind, 1),
+                 s.unary(loops::Op::kSqrt, s.add(mean, s.number(kind, epsilon))));
+  });
+  if (!status.isOk())
+    return status;
+  return inverse;
+}
 
 const OpSpec kRmsNorm{
     .name = "rms_norm",
@@ -69,6 +106,7 @@ const OpSpec kRmsNorm{
               std::numeric_limits<int64_t>::max(), fromSimplifiedLayerNorm},
              {"", "RMSNormalization", 23, std::numeric_limits<int64_t>::max(),
               fromSimplifiedLayerNorm}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

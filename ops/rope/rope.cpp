@@ -3,6 +3,8 @@
 #include "ops/elementwise.h"
 #include "ops/rotation.h"
 
+#include <array>
+
 namespace platen::ops {
 
 using base::invalidArgument;
@@ -54,6 +56,25 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// A position outside the tables takes the nearest row: nothing beyond them is read.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), cos = op.operand(1), sin = op.operand(2);
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value row = s.clamped(s.load(op.operand(3), at.first(1)), s.dim(cos, 0));
+    auto table = [&](const loops::TensorRef &of) {
+      return [&s, of, row, &x](loops::Value entry) {
+        return s.as(x, s.load(of, std::array{row, entry}));
+      };
+    };
+    auto feature = [&](loops::Value index) { return s.load(x, std::array{at[0], at[1], index}); };
+    return rotatedFeature(s,
+                          {feature, table(cos), table(sin), s.dim(cos, 1),
+                           cos.dims[1] + cos.dims[1] == x.dims[2],
+                           intAttribute(op.attributes(), "interleaved") != 0},
+                          at[2]);
+  });
+}
+
 } // namespace
 
 const OpSpec kRope{
@@ -63,6 +84,7 @@ const OpSpec kRope{
     .infer = infer,
     .reference = reference,
     .onnx = {},
+    .loops = lower,
 };
 
 } // namespace platen::ops

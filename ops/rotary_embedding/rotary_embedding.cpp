@@ -4,6 +4,8 @@
 #include "ops/onnx_map.h"
 #include "ops/rotation.h"
 
+#include <array>
+
 namespace platen::ops {
 
 using base::invalidArgument;
@@ -108,6 +110,41 @@ Result<OpCall> fromOnnx(const OnnxNode &node) {
   return call;
 }
 
+/// A position outside the tables takes the nearest row: nothing beyond them is read.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), positions = op.operand(1), cos = op.operand(2),
+                         sin = op.operand(3);
+  TensorType features{x.dtype, {}}, table{cos.dtype, {}};
+  for (const base::Size &dim : x.dims)
+    features.dims.push_back(dim.constant().value_or(1)); // the last is known
+  for (const base::Size &dim : cos.dims)
+    table.dims.push_back(dim.constant().value_or(1));
+  PLATEN_ASSIGN_OR_RETURN(const Layout layout, layoutOf(features, table, op.attributes()));
+  const bool heads = x.rank() == 4; // [batch, heads, length, size]
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value size = s.integer(layout.size), token = at[heads ? 2 : 1];
+    const loops::Value position = positions.rank() == 1
+                                      ? s.add(s.scalar(positions), token)
+                                      : s.load(positions, std::array{at[0], token});
+    const loops::Value row = s.clamped(position, s.dim(cos, 0));
+    auto entryOf = [&](const loops::TensorRef &of) {
+      return [&s, of, row](loops::Value entry) { return s.load(of, std::array{row, entry}); };
+    };
+    const loops::Value index = heads ? at[3] : s.rem(at[2], size),
+                       first = heads ? s.integer(0) : s.sub(at[2], index);
+    auto feature = [&](loops::Value i) {
+      std::vector<loops::Value> own(at.begin(), at.end());
+      own.back() = s.add(first, i);
+      return s.load(x, own);
+    };
+    return rotatedFeature(s,
+                          {feature, entryOf(cos), entryOf(sin), s.dim(cos, 1),
+                           2 * table.dims[1] == layout.size,
+                           intAttribute(op.attributes(), "interleaved") != 0},
+                          index);
+  });
+}
+
 } // namespace
 
 const OpSpec kRotaryEmbedding{
@@ -120,6 +157,7 @@ const OpSpec kRotaryEmbedding{
     .reference = reference,
     .onnx = {{"com.microsoft", "RotaryEmbedding", 1, kAnyVersion, fromMicrosoft},
              {"", "RotaryEmbedding", 23, kAnyVersion, fromOnnx}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -20,6 +20,13 @@ const OpSpec kSigmoid{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Sigmoid", 6}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopUnary(op, [](loops::Stage &s, loops::Value x) {
+            const loops::Value one = s.number(s.kind(x), 1);
+            return s.div(one, s.add(one, s.unary(loops::Op::kExp, s.unary(loops::Op::kNeg, x))));
+          });
+        },
 };
 
 } // namespace platen::ops

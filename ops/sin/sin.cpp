@@ -20,6 +20,7 @@ const OpSpec kSin{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Sin", 7}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kSin>); },
 };
 
 } // namespace platen::ops

@@ -2,6 +2,7 @@
 #include "ops/skip_rms_norm/skip_rms_norm.h"
 #include "ops/elementwise.h"
 #include "ops/onnx_map.h"
+#include "ops/rms_norm/rms_norm.h"
 
 #include <cmath>
 
@@ -66,6 +67,25 @@ Result<OpCall> fromSkipSimplifiedLayerNorm(const OnnxNode &node) {
   return call;
 }
 
+/// Three launches: the sums (O2), the inverse root of each row, then the elements.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  const size_t last = x.rank() - 1;
+  auto sum = [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value value = s.add(s.load(x, at), s.load(op.operand(1), at));
+    return op.has(3) ? s.add(value, s.load(op.operand(3), at.subspan(last))) : value;
+  };
+  PLATEN_RETURN_IF_ERROR(op.compute(op.result(1), sum));
+  PLATEN_ASSIGN_OR_RETURN(const loops::TensorRef inverse,
+                          loopInverseRoots(op, {x.dims.begin(), x.dims.end() - 1}, x.dims[last],
+                                           x.dtype, floatAttribute(op.attributes(), "epsilon"),
+                                           sum));
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    return s.mul(s.mul(sum(s, at), s.load(inverse, at.first(last))),
+                 s.load(op.operand(2), at.subspan(last)));
+  });
+}
+
 } // namespace
 
 const OpSpec kSkipRmsNorm{
@@ -76,6 +96,7 @@ const OpSpec kSkipRmsNorm{
     .reference = reference,
     .onnx = {{"com.microsoft", "SkipSimplifiedLayerNormalization", 1, kAnyVersion,
               fromSkipSimplifiedLayerNorm}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -121,6 +121,41 @@ Result<OpCall> fromAttributes(const OnnxNode &node) {
                 {0}};
 }
 
+/// Where an axis' range begins: ONNX' clamping of a bound that may be a size.
+loops::Value firstOf(loops::Stage &s, const base::Size &start, int64_t step,
+                     const base::Size &length) {
+  const loops::Value wanted = s.size(start), zero = s.integer(0), count = s.size(length),
+                     own = s.select(s.less(wanted, zero), s.add(wanted, count), wanted),
+                     most = step > 0 ? count : s.sub(count, s.integer(1));
+  return s.max(zero, s.min(own, most));
+}
+
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), y = op.result(0);
+  const auto rank = static_cast<int64_t>(x.rank());
+  PLATEN_ASSIGN_OR_RETURN(const std::vector<base::Size> starts, op.sizes(1));
+  for (size_t operand : {size_t{3}, size_t{4}})
+    if (op.has(operand) && !op.constant(operand))
+      return base::unsupported("I" + std::to_string(operand + 1) + " must be a constant");
+  std::vector<std::optional<std::pair<base::Size, int64_t>>> wanted(x.rank()); // start and step
+  for (size_t i = 0; i < starts.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    PLATEN_ASSIGN_OR_RETURN(
+        int64_t axis,
+        normalizeAxis(op.has(3) ? op.constant(3)->getInt(index) : index, rank, "C3: an axis"));
+    wanted[static_cast<size_t>(axis)].emplace(starts[i],
+                                              op.has(4) ? op.constant(4)->getInt(index) : 1);
+  }
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    std::vector<loops::Value> own(at.begin(), at.end());
+    for (size_t i = 0; i < own.size(); ++i)
+      if (wanted[i])
+        own[i] = s.add(firstOf(s, wanted[i]->first, wanted[i]->second, x.dims[i]),
+                       s.mul(at[i], s.integer(wanted[i]->second)));
+    return s.load(x, own);
+  });
+}
+
 } // namespace
 
 const OpSpec kSlice{
@@ -134,6 +169,7 @@ const OpSpec kSlice{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Slice", 10}, {"", "Slice", 1, 9, fromAttributes}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

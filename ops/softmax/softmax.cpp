@@ -33,6 +33,13 @@ const OpSpec kSoftmax{
     .infer = inferSoftmax,
     .reference = reference,
     .onnx = {{"", "Softmax", 13}, {"", "Softmax", 1, 12, mapCoercedSoftmax}},
+    .loops =
+        [](loops::Lowering &op) {
+          return loopSoftmaxRows(
+              op, [](loops::Stage &s, loops::Value x, loops::Value greatest, loops::Value sum) {
+                return s.div(s.unary(loops::Op::kExp, s.sub(x, greatest)), sum);
+              });
+        },
 };
 
 } // namespace platen::ops

@@ -98,6 +98,24 @@ Result<OpCall> fromSplit(const OnnxNode &node) {
   return call;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                                      static_cast<int64_t>(x.rank()), "C5: axis"));
+  const auto along = static_cast<size_t>(axis);
+  base::Size offset = 0;
+  for (size_t part = 0; part < op.resultCount(); ++part) {
+    const loops::TensorRef y = op.result(part);
+    PLATEN_RETURN_IF_ERROR(op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+      std::vector<loops::Value> own(at.begin(), at.end());
+      own[along] = s.add(at[along], s.size(offset));
+      return s.load(x, own);
+    }));
+    offset = offset + y.dims[along];
+  }
+  return base::Status::ok();
+}
+
 } // namespace
 
 const OpSpec kSplit{
@@ -107,6 +125,7 @@ const OpSpec kSplit{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Split", 2, kAnyVersion, fromSplit}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

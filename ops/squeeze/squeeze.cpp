@@ -72,6 +72,7 @@ const OpSpec kSqueeze{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Squeeze", 13}, {"", "Squeeze", 1, 12, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return op.copy(op.operand(0), op.result(0)); },
 };
 
 } // namespace platen::ops

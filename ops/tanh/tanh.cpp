@@ -20,6 +20,7 @@ const OpSpec kTanh{
     .infer = inferFloatUnary,
     .reference = reference,
     .onnx = {{"", "Tanh", 6}},
+    .loops = [](loops::Lowering &op) { return loopUnary(op, unaryLoop<loops::Op::kTanh>); },
 };
 
 } // namespace platen::ops

@@ -77,6 +77,58 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+/// comesFirst() of two values.
+loops::Value precedes(loops::Stage &s, loops::Value a, loops::Value b, bool largest,
+                      bool isUnsigned) {
+  const loops::Value less = largest ? s.binary(loops::Op::kLess, b, a, isUnsigned)
+                                    : s.binary(loops::Op::kLess, a, b, isUnsigned);
+  if (s.kind(a) == loops::Kind::kInt)
+    return less;
+  const loops::Value before =
+      largest ? s.both(s.isNan(a), s.negate(s.isNan(b))) : s.both(s.negate(s.isNan(a)), s.isNan(b));
+  return s.either(less, before);
+}
+
+/// Element j of a row is the first of those that come after element j - 1, which is read back: rows
+/// run at once, their elements one after the other.
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0), values = op.result(0), indices = op.result(1);
+  PLATEN_ASSIGN_OR_RETURN(int64_t axis, normalizeAxis(intAttribute(op.attributes(), "axis"),
+                                                      static_cast<int64_t>(x.rank()), "C3: axis"));
+  const auto along = static_cast<size_t>(axis);
+  const bool largest = intAttribute(op.attributes(), "largest") != 0,
+             isUnsigned = x.dtype == DType::kU64;
+  std::vector<base::Size> extents = values.dims;
+  extents.erase(extents.begin() + axis);
+  extents.push_back(values.dims[along]);
+  return op.launch(extents, extents.size() - 1, [&](loops::Stage &s, loops::Coordinates at) {
+    auto cell = [&](loops::Value index) {
+      std::vector<loops::Value> own(at.begin(), at.end() - 1);
+      own.insert(own.begin() + axis, index);
+      return own;
+    };
+    const loops::Value j = at.back(), none = s.integer(-1), isFirst = s.equal(j, s.integer(0)),
+                       before = s.select(isFirst, s.integer(0), s.sub(j, s.integer(1))),
+                       last = s.select(isFirst, none, s.load(indices, cell(before))),
+                       lastValue = s.load(x, cell(s.clamped(last, s.dim(x, along))));
+    const std::vector<loops::Value> best = s.fold(
+        s.integer(0), s.dim(x, along), {none, lastValue},
+        [&](loops::Value i, std::span<const loops::Value> carried) {
+          const loops::Value value = s.load(x, cell(i));
+          const loops::Value behind =
+              s.either(precedes(s, lastValue, value, largest, isUnsigned),
+                       s.both(s.less(last, i),
+                              s.negate(precedes(s, value, lastValue, largest, isUnsigned))));
+          const loops::Value better = s.either(s.less(carried[0], s.integer(0)),
+                                               precedes(s, value, carried[1], largest, isUnsigned));
+          const loops::Value taken = s.both(s.either(isFirst, behind), better);
+          return std::vector{s.select(taken, i, carried[0]), s.select(taken, value, carried[1])};
+        });
+    s.store(values, cell(j), best[1]);
+    s.store(indices, cell(j), best[0]);
+  });
+}
+
 } // namespace
 
 const OpSpec kTopK{
@@ -86,6 +138,7 @@ const OpSpec kTopK{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "TopK", 10}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

@@ -32,6 +32,17 @@ EvaluateResult reference(Inputs inputs, const Attributes &attributes) {
   return results;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef x = op.operand(0);
+  const bool upper = intAttribute(op.attributes(), "upper") != 0;
+  return op.compute(op.result(0), [&](loops::Stage &s, loops::Coordinates at) {
+    const loops::Value k = op.has(1) ? s.scalar(op.operand(1)) : s.integer(0),
+                       distance = s.sub(at[x.rank() - 1], at[x.rank() - 2]),
+                       kept = upper ? s.lessEqual(k, distance) : s.lessEqual(distance, k);
+    return s.select(kept, s.load(x, at), s.number(x.kind(), 0));
+  });
+}
+
 } // namespace
 
 const OpSpec kTrilu{
@@ -41,6 +52,7 @@ const OpSpec kTrilu{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Trilu", 14}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

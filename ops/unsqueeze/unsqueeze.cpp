@@ -61,6 +61,7 @@ const OpSpec kUnsqueeze{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Unsqueeze", 13}, {"", "Unsqueeze", 1, 12, fromAttribute}},
+    .loops = [](loops::Lowering &op) { return op.copy(op.operand(0), op.result(0)); },
 };
 
 } // namespace platen::ops

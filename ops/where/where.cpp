@@ -40,6 +40,15 @@ EvaluateResult reference(Inputs inputs, const Attributes &) {
   return results;
 }
 
+base::Status lower(loops::Lowering &op) {
+  const loops::TensorRef y = op.result(0);
+  return op.compute(y, [&](loops::Stage &s, loops::Coordinates at) {
+    return s.select(s.loadBroadcast(op.operand(0), at, y.dims),
+                    s.loadBroadcast(op.operand(1), at, y.dims),
+                    s.loadBroadcast(op.operand(2), at, y.dims));
+  });
+}
+
 } // namespace
 
 const OpSpec kWhere{
@@ -49,6 +58,7 @@ const OpSpec kWhere{
     .infer = infer,
     .reference = reference,
     .onnx = {{"", "Where", 9}},
+    .loops = lower,
 };
 
 } // namespace platen::ops

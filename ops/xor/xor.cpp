@@ -18,6 +18,7 @@ const OpSpec kXor{
     .infer = inferLogical,
     .reference = reference,
     .onnx = {{"", "Xor", 7}},
+    .loops = [](loops::Lowering &op) { return loopBinary(op, binaryLoop<loops::Op::kXor>); },
 };
 
 } // namespace platen::ops
