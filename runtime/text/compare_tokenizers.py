@@ -150,7 +150,7 @@ class Platen:
         answers, out, at = [], (self.folder / "out").read_bytes(), 0
         for verb, _ in requests:
             (count,), at = struct.unpack_from("<I", out, at), at + 4
-            if verb in "ep":
+            if verb in "ept2":
                 answers.append(list(struct.unpack_from(f"<{count}i", out, at)))
                 at += 4 * count
             else:
