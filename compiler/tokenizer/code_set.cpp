@@ -144,6 +144,22 @@ CodeSet namedSet(NamedSet name) {
     return from(kNmtRemovedRanges);
   case NamedSet::kNmtSpace:
     return from(kNmtSpaceRanges);
+  case NamedSet::kGraphemeControl:
+    return from(kGraphemeControl);
+  case NamedSet::kGraphemePrepend:
+    return from(kGraphemePrepend);
+  case NamedSet::kGraphemePictographic:
+    return from(kGraphemePictographic);
+  case NamedSet::kGraphemeExtend:
+    return from(kGraphemeExtend);
+  case NamedSet::kGraphemeLinker:
+    return from(kGraphemeLinker);
+  case NamedSet::kGraphemeIndicExtend:
+    return from(kGraphemeIndicExtend);
+  case NamedSet::kGraphemeSpacingMark:
+    return from(kGraphemeSpacingMark);
+  case NamedSet::kGraphemeConsonant:
+    return from(kGraphemeConsonant);
   }
   return {};
 }

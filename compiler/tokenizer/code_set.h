@@ -47,6 +47,14 @@ enum class NamedSet : uint8_t {
   kBertChinese,
   kNmtRemoved,
   kNmtSpace,
+  kGraphemeControl,
+  kGraphemePrepend,
+  kGraphemePictographic,
+  kGraphemeExtend,
+  kGraphemeLinker,
+  kGraphemeIndicExtend,
+  kGraphemeSpacingMark,
+  kGraphemeConsonant,
 };
 CodeSet namedSet(NamedSet name);
 

@@ -12,6 +12,7 @@ import pathlib
 import sys
 import unicodedata
 
+import probe_graphemes
 import tokenizers
 from tokenizers import Regex
 from tokenizers import normalizers as norm
@@ -161,6 +162,8 @@ def tables():
                 rows.append([code, code, classes[chr(code)]])
     write_list(out, "kCombining", "ClassRange", rows, lambda r: f"{{{r[0]},{r[1]},{r[2]}}}")
     write_list(out, "kCompositions", "Composition", compositions(canonical), lambda r: f"{{{r[0]},{r[1]},{r[2]}}}")
+    for name, chars in probe_graphemes.classes().items():
+        write_ranges(out, f"kGrapheme{name[1:]}", chars)
     out.append("// clang-format on")
     return "\n".join(out) + "\n"
 

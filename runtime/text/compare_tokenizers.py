@@ -136,7 +136,9 @@ class Platen:
             raise SystemExit("FAILED: two builds of the section differ")
 
     def _build(self, section_tool, model_file):
-        print(subprocess.run([section_tool, model_file, self.section], check=True, capture_output=True, text=True).stdout, end="")
+        says = subprocess.run([section_tool, model_file, self.section], check=True, capture_output=True, text=True).stdout
+        self.pipeline = says.startswith("pipeline")
+        print(says, end="")
         return self.section.read_bytes()
 
     def run(self, requests):

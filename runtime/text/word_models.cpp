@@ -193,7 +193,8 @@ void WordEncoder::unigram(std::string_view word, std::vector<int32_t> &ids) {
 
 /// The piece of this text, or its bytes, or the unknown piece.
 void WordEncoder::emitUnigram(std::string_view text, std::vector<int32_t> &ids) {
-  if (uint32_t piece = view_.find(text); allowed(piece))
+  uint32_t piece = view_.find(text);
+  if (allowed(piece) || piece == static_cast<uint32_t>(view_.header().unknown))
     return ids.push_back(static_cast<int32_t>(piece));
   nodes_.clear();
   if (!addBytes(text))
