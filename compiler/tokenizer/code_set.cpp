@@ -33,9 +33,9 @@ struct Composition {
 /// Control characters that the library's Nmt step drops, and what it takes for spaces.
 constexpr CodeRange kNmtRemovedRanges[] = {{0x1, 0x8},   {0xB, 0xB},   {0xE, 0x1F},
                                            {0x7F, 0x7F}, {0x8F, 0x8F}, {0x9F, 0x9F}};
-constexpr CodeRange kNmtSpaceRanges[] = {
-    {0x9, 0xA},       {0xC, 0xD},       {0x1680, 0x1680}, {0x200B, 0x200F},
-    {0x2028, 0x2029}, {0x2581, 0x2581}, {0xFEFF, 0xFEFF}, {0xFFFD, 0xFFFD}};
+constexpr CodeRange kNmtSpaceRanges[] = {{0x9, 0xA},       {0xC, 0xD},       {0x1680, 0x1680},
+                                         {0x200B, 0x200F}, {0x2028, 0x2029}, {0x2581, 0x2581},
+                                         {0xFEFF, 0xFEFF}, {0xFFFD, 0xFFFD}};
 
 CodeSet from(std::span<const CodeRange> ranges) {
   CodeSet set;
@@ -49,22 +49,35 @@ struct Script {
   std::span<const CodeRange> ranges;
 };
 constexpr Script kScripts[] = {
-    {"han", kScriptHan},       {"hiragana", kScriptHiragana}, {"katakana", kScriptKatakana},
-    {"hangul", kScriptHangul}, {"latin", kScriptLatin},       {"cyrillic", kScriptCyrillic},
-    {"greek", kScriptGreek},   {"arabic", kScriptArabic},     {"hebrew", kScriptHebrew},
+    {"han", kScriptHan},       {"hiragana", kScriptHiragana},    {"katakana", kScriptKatakana},
+    {"hangul", kScriptHangul}, {"latin", kScriptLatin},          {"cyrillic", kScriptCyrillic},
+    {"greek", kScriptGreek},   {"arabic", kScriptArabic},        {"hebrew", kScriptHebrew},
     {"thai", kScriptThai},     {"devanagari", kScriptDevanagari}};
 
 struct LongName {
   const char *name, *category;
 };
-constexpr LongName kLongNames[] = {
-    {"letter", "l"},           {"uppercaseletter", "lu"},  {"lowercaseletter", "ll"},
-    {"titlecaseletter", "lt"}, {"modifierletter", "lm"},   {"otherletter", "lo"},
-    {"mark", "m"},             {"nonspacingmark", "mn"},   {"spacingmark", "mc"},
-    {"number", "n"},           {"decimalnumber", "nd"},    {"letternumber", "nl"},
-    {"othernumber", "no"},     {"punctuation", "p"},       {"symbol", "s"},
-    {"separator", "z"},        {"spaceseparator", "zs"},   {"other", "c"},
-    {"control", "cc"},         {"mathsymbol", "sm"},       {"currencysymbol", "sc"}};
+constexpr LongName kLongNames[] = {{"letter", "l"},
+                                   {"uppercaseletter", "lu"},
+                                   {"lowercaseletter", "ll"},
+                                   {"titlecaseletter", "lt"},
+                                   {"modifierletter", "lm"},
+                                   {"otherletter", "lo"},
+                                   {"mark", "m"},
+                                   {"nonspacingmark", "mn"},
+                                   {"spacingmark", "mc"},
+                                   {"number", "n"},
+                                   {"decimalnumber", "nd"},
+                                   {"letternumber", "nl"},
+                                   {"othernumber", "no"},
+                                   {"punctuation", "p"},
+                                   {"symbol", "s"},
+                                   {"separator", "z"},
+                                   {"spaceseparator", "zs"},
+                                   {"other", "c"},
+                                   {"control", "cc"},
+                                   {"mathsymbol", "sm"},
+                                   {"currencysymbol", "sc"}};
 
 } // namespace
 
@@ -79,8 +92,9 @@ void CodeSet::add(uint32_t first, uint32_t last) {
     ranges_.emplace_back(first, last);
     return;
   }
-  auto at = std::lower_bound(ranges_.begin(), ranges_.end(), first,
-                             [](const auto &range, uint32_t code) { return range.second + 1 < code; });
+  auto at =
+      std::lower_bound(ranges_.begin(), ranges_.end(), first,
+                       [](const auto &range, uint32_t code) { return range.second + 1 < code; });
   auto end = at;
   for (; end != ranges_.end() && end->first <= last + 1; ++end) {
     first = std::min(first, end->first);

@@ -66,8 +66,9 @@ std::optional<CodeSet> regexProperty(std::string_view name);
 
 /// Mappings of characters, in ascending order of the character.
 enum class Mapping : uint8_t { kCanonical, kCompatible, kLower };
-void forEachMapping(Mapping mapping,
-                    const std::function<void(uint32_t code, const uint32_t *to, uint32_t count)> &f);
+void forEachMapping(
+    Mapping mapping,
+    const std::function<void(uint32_t code, const uint32_t *to, uint32_t count)> &f);
 void forEachCombiningClass(const std::function<void(uint32_t code, uint8_t value)> &f);
 void forEachComposition(
     const std::function<void(uint32_t first, uint32_t second, uint32_t composed)> &f);

@@ -35,7 +35,8 @@ Trie buildTrie(std::vector<std::pair<std::string_view, uint32_t>> strings) {
     plan::TrieNode node{static_cast<uint32_t>(trie.edges.size()), 0, 0};
     if (strings[range.begin].first.size() == range.depth)
       node.piecePlusOne = strings[range.begin++].second + 1;
-    split(range, [&](unsigned char label, uint32_t child) { trie.edges.push_back({label, child}); });
+    split(range,
+          [&](unsigned char label, uint32_t child) { trie.edges.push_back({label, child}); });
     node.edgeCount = static_cast<uint32_t>(trie.edges.size()) - node.firstEdge;
     trie.nodes.push_back(node);
   }

@@ -71,7 +71,8 @@ private:
     case PatternNode::kEither: {
       uint32_t either = build(node.children.back(), next);
       for (size_t i = node.children.size() - 1; i-- > 0;)
-        either = emit({Instruction::kSplit, 0, false, false, build(node.children[i], next), either});
+        either =
+            emit({Instruction::kSplit, 0, false, false, build(node.children[i], next), either});
       return either;
     }
     case PatternNode::kRepeat:
@@ -90,7 +91,7 @@ private:
       uint32_t begin = build(body, loop);
       if (!full_)
         (node.lazy ? code_[loop].other : code_[loop].next) = begin,
-        (node.lazy ? code_[loop].next : code_[loop].other) = next;
+                                         (node.lazy ? code_[loop].next : code_[loop].other) = next;
       at = loop;
     } else {
       for (uint32_t i = node.least; i < node.most && !full_; ++i)

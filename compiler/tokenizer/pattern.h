@@ -22,8 +22,9 @@ namespace platen::compiler {
 struct CompiledPattern {
   uint32_t states = 0;  ///< 0 is dead, 1 starts
   uint32_t classes = 0; ///< class 0 is the end of the text
-  std::vector<uint16_t> transitions; ///< [states][classes], plan::kAutomatonMatch where a match ends
-  std::vector<uint16_t> pages;       ///< [plan::kCodepointPages], into `blocks`
+  std::vector<uint16_t>
+      transitions;             ///< [states][classes], plan::kAutomatonMatch where a match ends
+  std::vector<uint16_t> pages; ///< [plan::kCodepointPages], into `blocks`
   std::vector<std::array<uint8_t, 256>> blocks; ///< class of each code point
 };
 

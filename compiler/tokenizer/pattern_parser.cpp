@@ -86,8 +86,9 @@ char foldedLetter(const PatternNode &node) {
   if (node.kind != PatternNode::kSet || node.set.ranges().empty())
     return 0;
   uint32_t first = node.set.ranges().front().first;
-  return first >= 'A' && first <= 'Z' && node.set.contains(first + 32) ? static_cast<char>(first + 32)
-                                                                        : 0;
+  return first >= 'A' && first <= 'Z' && node.set.contains(first + 32)
+             ? static_cast<char>(first + 32)
+             : 0;
 }
 
 /// Letters that fold together to one character (a ligature, a sharp s), which a folded pattern
@@ -181,8 +182,9 @@ Result<std::pair<uint32_t, uint32_t>> Parser::counts() {
   auto number = [](std::string_view digits) {
     uint32_t value = 0;
     for (char c : digits)
-      value = c < '0' || c > '9' || value > kMaxRepeat ? kMaxRepeat + 1
-                                                        : value * 10 + static_cast<uint32_t>(c - '0');
+      value = c < '0' || c > '9' || value > kMaxRepeat
+                  ? kMaxRepeat + 1
+                  : value * 10 + static_cast<uint32_t>(c - '0');
     return value;
   };
   size_t comma = inside.find(',');
@@ -282,8 +284,8 @@ Result<CodeSet> Parser::classBody(bool fold, uint32_t depth) {
     }
     bool single = false;
     PLATEN_ASSIGN_OR_RETURN(CodeSet item, classItem(fold, depth, single));
-    bool isRange = single && more() && text_[at_] == '-' && at_ + 1 < text_.size() &&
-                   text_[at_ + 1] != ']';
+    bool isRange =
+        single && more() && text_[at_] == '-' && at_ + 1 < text_.size() && text_[at_ + 1] != ']';
     if (isRange) {
       ++at_;
       bool lastSingle = false;

@@ -16,11 +16,11 @@ struct PatternNode {
     kSet,      ///< one character of `set`
     kEither,   ///< the first child that leads to a match
     kRepeat,   ///< the one child, `least` to `most` times
-    kAhead,    ///< the next character is in `set` (or `negative`: is not), or the text ends (`orEnd`)
+    kAhead, ///< the next character is in `set` (or `negative`: is not), or the text ends (`orEnd`)
   } kind = kSequence;
   CodeSet set;
   bool negative = false, orEnd = false;
-  bool lazy = false; ///< kRepeat: as few as possible
+  bool lazy = false;            ///< kRepeat: as few as possible
   uint32_t least = 0, most = 0; ///< most UINT32_MAX: any number
   std::vector<PatternNode> children;
 };

@@ -16,7 +16,7 @@
 namespace platen::compiler {
 
 struct PipelinePiece {
-  std::string text;   ///< as decoding sees it; empty where no token has the id
+  std::string text;    ///< as decoding sees it; empty where no token has the id
   std::string spelled; ///< of an added token: as the file spells it
   uint8_t flags = plan::kPieceAbsent;
   bool inModel = false; ///< of the model's vocabulary, not only an added token

@@ -65,8 +65,8 @@ Status PipelineReader::readModel() {
   const json &type = child(model_, "type");
   std::string name = text(type);
   if (name.empty()) // files from before types were written
-    name = child(model_, "merges").is_array()           ? "BPE"
-           : child(model_, "vocab").is_array()          ? "Unigram"
+    name = child(model_, "merges").is_array()            ? "BPE"
+           : child(model_, "vocab").is_array()           ? "Unigram"
            : model_.contains("max_input_chars_per_word") ? "WordPiece"
                                                          : "";
   if (name == "BPE")
@@ -250,14 +250,12 @@ void PipelineReader::nameSpecials() {
         return static_cast<int32_t>(found->second);
     return -1;
   };
-  to_.bos = to_.before.size() == 1
-                ? static_cast<int32_t>(to_.before[0])
-                : named({"<bos>", "<s>", "<|begin_of_text|>", "<｜begin▁of▁sentence｜>",
-                         "<|startoftext|>", "[CLS]"});
-  to_.eos = to_.after.size() == 1
-                ? static_cast<int32_t>(to_.after[0])
-                : named({"<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>",
-                         "<｜end▁of▁sentence｜>", "[SEP]"});
+  to_.bos = to_.before.size() == 1 ? static_cast<int32_t>(to_.before[0])
+                                   : named({"<bos>", "<s>", "<|begin_of_text|>",
+                                            "<｜begin▁of▁sentence｜>", "<|startoftext|>", "[CLS]"});
+  to_.eos = to_.after.size() == 1 ? static_cast<int32_t>(to_.after[0])
+                                  : named({"<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>",
+                                           "<｜end▁of▁sentence｜>", "[SEP]"});
   to_.pad = named({"<pad>", "[PAD]", "<|finetune_right_pad_id|>"});
 }
 

@@ -68,8 +68,7 @@ private:
   Status precompiled(const json &step);
   void decompose(Mapping which, bool compose) {
     to_.composes |= compose;
-    to_.normalizers.push_back(
-        {PipelineStep::kDecompose, mapping(which), compose ? 1U : 0U, 0});
+    to_.normalizers.push_back({PipelineStep::kDecompose, mapping(which), compose ? 1U : 0U, 0});
   }
   void bert(const json &step);
   Status split(const json &step);
@@ -134,8 +133,7 @@ void Steps::bert(const json &step) {
   };
   bool lower = flag(child(step, "lowercase"), true);
   if (flag(child(step, "clean_text"), true)) {
-    put(PipelineStep::kDropProperty,
-        property(plan::kPropertyBertRemoved, NamedSet::kBertRemoved));
+    put(PipelineStep::kDropProperty, property(plan::kPropertyBertRemoved, NamedSet::kBertRemoved));
     put(PipelineStep::kSpaceProperty, property(plan::kPropertyBertSpace, NamedSet::kBertSpace));
   }
   if (flag(child(step, "handle_chinese_chars"), true))
@@ -164,7 +162,8 @@ Status Steps::normalizer(const json &step) {
     return put(PipelineStep::kDropProperty, property(plan::kPropertyAccent, NamedSet::kAccent));
   if (type == "Strip") {
     property(plan::kPropertySpace, NamedSet::kWhitespace);
-    return put(PipelineStep::kStrip, flag(child(step, "strip_left")), flag(child(step, "strip_right")));
+    return put(PipelineStep::kStrip, flag(child(step, "strip_left")),
+               flag(child(step, "strip_right")));
   }
   if (type == "Nmt") {
     PLATEN_RETURN_IF_ERROR(put(PipelineStep::kDropProperty,
@@ -219,7 +218,9 @@ Status Steps::split(const json &step) {
 Status Steps::metaspace(const json &step) {
   std::string mark = text(child(step, "replacement"));
   std::string scheme = text(child(step, "prepend_scheme"));
-  uint32_t how = scheme == "never" ? plan::kPrefixNever : scheme == "first" ? plan::kPrefixFirst : plan::kPrefixAlways;
+  uint32_t how = scheme == "never"   ? plan::kPrefixNever
+                 : scheme == "first" ? plan::kPrefixFirst
+                                     : plan::kPrefixAlways;
   bool known = scheme.empty() || scheme == "never" || scheme == "first" || scheme == "always";
   if (child(step, "add_prefix_space") == false)
     how = plan::kPrefixNever;
@@ -247,7 +248,9 @@ Status Steps::preTokenizer(const json &step) {
     return Status::ok();
   }
   auto space = [this] { return property(plan::kPropertySpace, NamedSet::kWhitespace); };
-  auto punctuation = [this] { return property(plan::kPropertyPunctuation, NamedSet::kPunctuation); };
+  auto punctuation = [this] {
+    return property(plan::kPropertyPunctuation, NamedSet::kPunctuation);
+  };
   if (type == "BertPreTokenizer") {
     add(PipelineStep::kSplitProperty, space(), plan::kSplitRemoved);
     add(PipelineStep::kSplitProperty, punctuation(), plan::kSplitIsolated);
@@ -315,17 +318,17 @@ Status Steps::decoder(const json &step, bool joined) {
   }
   if (type == "Metaspace") {
     std::string mark = text(child(step, "replacement"));
-    bool keeps = child(step, "prepend_scheme") == "never" || child(step, "add_prefix_space") == false;
+    bool keeps =
+        child(step, "prepend_scheme") == "never" || child(step, "add_prefix_space") == false;
     return mark.empty() || mark.size() > 4
                ? refuse("decoder", step)
                : put(PipelineStep::kDecodeMetaspace, this->put(mark), size(mark), keeps ? 0 : 1);
   }
   if (type == "WordPiece") {
     std::string prefix = child(step, "prefix").is_string() ? text(child(step, "prefix")) : "##";
-    return prefix.size() > kMaxReplacement
-               ? refuse("decoder", step)
-               : put(PipelineStep::kDecodeWordPiece, this->put(prefix), size(prefix),
-                     flag(child(step, "cleanup"), true));
+    return prefix.size() > kMaxReplacement ? refuse("decoder", step)
+                                           : put(PipelineStep::kDecodeWordPiece, this->put(prefix),
+                                                 size(prefix), flag(child(step, "cleanup"), true));
   }
   if (type == "BPEDecoder") {
     std::string suffix = child(step, "suffix").is_string() ? text(child(step, "suffix")) : "</w>";
@@ -346,7 +349,8 @@ Status readTemplate(const json &list, const json &specials, const std::string &n
       bool inOrder = child(sequence, "id") == (texts == 0 ? "A" : "B");
       if (!inOrder || ++texts > (pair ? 2 : 1))
         return base::unsupported("its template takes its texts in an order that platen does not "
-                                 "implement: " + shown(list),
+                                 "implement: " +
+                                     shown(list),
                                  name);
       continue;
     }
@@ -427,9 +431,8 @@ Status readPostProcessor(const json &value, const std::string &name, TokenizerPi
                            &pipeline.pairBetween, &pipeline.pairAfter})
     for (uint32_t id : *part)
       if (id >= pipeline.pieces.size())
-        return base::corrupt("has a template with the id " + std::to_string(id) +
-                                 ", which no token has",
-                             name);
+        return base::corrupt(
+            "has a template with the id " + std::to_string(id) + ", which no token has", name);
   return Status::ok();
 }
 

@@ -31,8 +31,7 @@ template <typename T> struct PagedMap {
     for (uint32_t code = 0; code < kCodePoints; code += kPageSize) {
       std::array<T, kPageSize> block;
       std::copy_n(values.begin() + code, kPageSize, block.begin());
-      auto [at, isNew] =
-          known_.emplace(block, static_cast<uint16_t>(blocks.size() / kPageSize));
+      auto [at, isNew] = known_.emplace(block, static_cast<uint16_t>(blocks.size() / kPageSize));
       if (isNew)
         blocks.insert(blocks.end(), block.begin(), block.end());
       pages.push_back(at->second);
@@ -212,9 +211,8 @@ Status PipelineWriter::writeTokens(const std::vector<uint32_t> &tokens, uint32_t
     if (text.empty())
       continue;
     if (!known.emplace(text, id).second)
-      return base::unsupported("two added tokens are '" + std::string(text) +
-                                   "' once they are normalised",
-                               name_);
+      return base::unsupported(
+          "two added tokens are '" + std::string(text) + "' once they are normalised", name_);
     texts.emplace_back(text, id);
   }
   putTrie(firstTable, buildTrie(std::move(texts)));

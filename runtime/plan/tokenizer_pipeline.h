@@ -1,5 +1,5 @@
-// The tokenizer section of kind "pipeline": normalizers, pre-tokenizers, a model, decoders and added
-// tokens as Hugging Face's tokenizer.json lists them, every step a record over flat tables.
+// The tokenizer section of kind "pipeline": normalizers, pre-tokenizers, a model, decoders and
+// added tokens as Hugging Face's tokenizer.json lists them, every step a record over flat tables.
 //
 // The compiler resolves what needs Unicode data: sets of characters become bits of one property
 // table, regular expressions become automata over classes of characters, normal forms become
@@ -21,15 +21,15 @@ enum class PipelineModel : uint32_t { kBpe = 1, kUnigram = 2, kWordPiece = 3, kW
 /// One step. Texts are (offset, bytes) in kPipeStrings.
 enum class PipelineStep : uint32_t {
   // Normalizers.
-  kDecompose = 1, ///< a: mapping; b: 1 to compose canonically afterwards
-  kMapCharacters, ///< a: mapping
-  kDropProperty,  ///< a: property bits; characters that have one vanish
-  kSpaceProperty, ///< a: property bits; characters that have one become ' '
-  kSpaceAround,   ///< a: property bits; characters that have one get a space on both sides
-  kStrip,         ///< a, b: 1 to strip white space on the left, right
-  kReplaceText,   ///< a, b: text; what replaces it follows it, c bytes
-  kReplaceMatch,  ///< a: automaton; b, c: what replaces a match
-  kPrepend,       ///< a, b: text put before what is not empty
+  kDecompose = 1,  ///< a: mapping; b: 1 to compose canonically afterwards
+  kMapCharacters,  ///< a: mapping
+  kDropProperty,   ///< a: property bits; characters that have one vanish
+  kSpaceProperty,  ///< a: property bits; characters that have one become ' '
+  kSpaceAround,    ///< a: property bits; characters that have one get a space on both sides
+  kStrip,          ///< a, b: 1 to strip white space on the left, right
+  kReplaceText,    ///< a, b: text; what replaces it follows it, c bytes
+  kReplaceMatch,   ///< a: automaton; b, c: what replaces a match
+  kPrepend,        ///< a, b: text put before what is not empty
   kByteCharacters, ///< every byte becomes the character that stands for it (also a pre-tokenizer)
   kCharsMap,       ///< sentencepiece's precompiled map, as the Hugging Face library applies it
   // Pre-tokenizers.
@@ -47,7 +47,7 @@ enum class PipelineStep : uint32_t {
   kDecodeByteCharacters,
   kDecodeByteFallback,
   kDecodeFuse,
-  kDecodeStrip, ///< a, b: one character; c: how many of it go at the start
+  kDecodeStrip,  ///< a, b: one character; c: how many of it go at the start
   kDecodeSpaces, ///< tokens are joined by spaces
 };
 
@@ -85,9 +85,9 @@ enum PipelineProperty : uint32_t {
 
 /// Bits of PipelineHeader::flags.
 enum PipelineFlag : uint32_t {
-  kPipeIgnoreMerges = 1,  ///< a whole piece that is in the vocabulary is not merged together
-  kPipeFuseUnknown = 2,   ///< neighbouring unknown characters share one id
-  kPipeByteFallback = 4,  ///< table kPipeByteIds is there
+  kPipeIgnoreMerges = 1, ///< a whole piece that is in the vocabulary is not merged together
+  kPipeFuseUnknown = 2,  ///< neighbouring unknown characters share one id
+  kPipeByteFallback = 4, ///< table kPipeByteIds is there
   kPipeHasDecoder = 8,
 };
 
@@ -122,18 +122,18 @@ enum PipelineTable : uint32_t {
   kPipeNormalRoots, ///< trie of added tokens matched after it
   kPipeNormalNodes,
   kPipeNormalEdges,
-  kPipePropertyPages, ///< u16 [kCodepointPages], or empty
-  kPipePropertyBlocks, ///< u16 [pages][256]: PipelineProperty
-  kPipeGraphemePages, ///< u16 [kCodepointPages], or empty
-  kPipeGraphemeBlocks, ///< u8 [pages][256]: GraphemeClass, as runtime/text/graphemes.h has it
-  kPipeAutomata,       ///< AutomatonHead
-  kPipeTransitions,    ///< u16
-  kPipeClassPages,     ///< u16 [automata][kCodepointPages], into the automaton's own blocks
-  kPipeClassBlocks,    ///< u8 [blocks][256]
-  kPipeMappingPages,   ///< u16 [mappings][kCodepointPages], into all blocks
-  kPipeMappingBlocks,  ///< u32 [blocks][256]: 0, or 1 + place in the pool
-  kPipeMappingPool,    ///< u32: a count, then so many code points
-  kPipeCombiningPages, ///< u16 [kCodepointPages], or empty
+  kPipePropertyPages,   ///< u16 [kCodepointPages], or empty
+  kPipePropertyBlocks,  ///< u16 [pages][256]: PipelineProperty
+  kPipeGraphemePages,   ///< u16 [kCodepointPages], or empty
+  kPipeGraphemeBlocks,  ///< u8 [pages][256]: GraphemeClass, as runtime/text/graphemes.h has it
+  kPipeAutomata,        ///< AutomatonHead
+  kPipeTransitions,     ///< u16
+  kPipeClassPages,      ///< u16 [automata][kCodepointPages], into the automaton's own blocks
+  kPipeClassBlocks,     ///< u8 [blocks][256]
+  kPipeMappingPages,    ///< u16 [mappings][kCodepointPages], into all blocks
+  kPipeMappingBlocks,   ///< u32 [blocks][256]: 0, or 1 + place in the pool
+  kPipeMappingPool,     ///< u32: a count, then so many code points
+  kPipeCombiningPages,  ///< u16 [kCodepointPages], or empty
   kPipeCombiningBlocks, ///< u8 [pages][256]: canonical combining class
   kPipeCompositions,    ///< CompositionRecord, ascending
   kPipeTemplate,        ///< i32: ids around one text and around two (PipelineHeader::template*)
@@ -172,9 +172,10 @@ struct PipelineHeader {
   uint32_t mergeSlots = 0, maxMergeProbe = 0;
   uint32_t vocabularySlots = 0, maxVocabularyProbe = 0;
   uint32_t normalizers = 0, preTokenizers = 0, decoders = 0; ///< records of each, in this order
-  uint32_t maxWordCharacters = 0;                            ///< WordPiece: longer words are unknown
+  uint32_t maxWordCharacters = 0;               ///< WordPiece: longer words are unknown
   uint32_t wordPrefix = 0, wordPrefixBytes = 0; ///< WordPiece: before what continues a word
-  /// kPipeTemplate holds this many ids before and after one text; then before, between and after two.
+  /// kPipeTemplate holds this many ids before and after one text; then before, between and after
+  /// two.
   uint32_t before = 0, after = 0, pairBefore = 0, pairBetween = 0, pairAfter = 0;
   uint32_t reserved = 0;
   double unknownScore = 0; ///< unigram: of a character that no piece covers

@@ -39,15 +39,19 @@ private:
   Status fail(const std::string &what) const {
     return base::invalidArgument("line " + std::to_string(line_) + " has " + what);
   }
-  void push(Token::Kind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
+  void push(Token::Kind kind, std::string text) {
+    tokens_.push_back({kind, std::move(text), line_});
+  }
   void advance(size_t bytes) {
     line_ += static_cast<uint32_t>(std::count(source_.begin() + static_cast<ptrdiff_t>(at_),
-                                              source_.begin() + static_cast<ptrdiff_t>(at_ + bytes), '\n'));
+                                              source_.begin() + static_cast<ptrdiff_t>(at_ + bytes),
+                                              '\n'));
     at_ += bytes;
   }
   size_t findTag(size_t from) const {
     for (size_t i = from; i + 1 < source_.size(); ++i)
-      if (source_[i] == '{' && (source_[i + 1] == '{' || source_[i + 1] == '%' || source_[i + 1] == '#'))
+      if (source_[i] == '{' &&
+          (source_[i + 1] == '{' || source_[i + 1] == '%' || source_[i + 1] == '#'))
         return i;
     return source_.size();
   }
@@ -75,7 +79,8 @@ private:
   /// begins a line only at the start of the template or after a tag's own line end.
   void stripLine(std::string &text) const {
     size_t end = text.size();
-    while (end > 0 && (text[end - 1] == ' ' || text[end - 1] == '\t' || text[end - 1] == '\v' || text[end - 1] == '\f'))
+    while (end > 0 && (text[end - 1] == ' ' || text[end - 1] == '\t' || text[end - 1] == '\v' ||
+                       text[end - 1] == '\f'))
       --end;
     if (end > 0 ? text[end - 1] == '\n' : at_ == 0 || source_[at_ - 1] == '\n')
       text.resize(end);
@@ -160,6 +165,15 @@ private:
       for (++end; end < rest.size() && isDigit(rest[end]);)
         ++end;
     }
+    size_t exponent = end + 1;
+    if (exponent < rest.size() && (rest[exponent] == '+' || rest[exponent] == '-'))
+      ++exponent;
+    if (end < rest.size() && (rest[end] | 32) == 'e' && exponent < rest.size() &&
+        isDigit(rest[exponent])) {
+      isFloat = true;
+      for (end = exponent; end < rest.size() && isDigit(rest[end]);)
+        ++end;
+    }
     push(isFloat ? Token::kFloat : Token::kInteger, std::string(rest.substr(0, end)));
     advance(end);
     return Status::ok();
@@ -197,7 +211,9 @@ private:
     char32_t value = 0;
     for (size_t i = from; i < from + digits; ++i) {
       char c = static_cast<char>(source_[i] | 32);
-      value = value * 16 + static_cast<char32_t>(isDigit(source_[i]) ? source_[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0);
+      value = value * 16 + static_cast<char32_t>(isDigit(source_[i])    ? source_[i] - '0'
+                                                 : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                                                        : 0);
     }
     return value < 0x110000 ? value : base::kReplacementCharacter;
   }

@@ -24,7 +24,8 @@ template <typename F> std::string mapped(std::string text, F f) {
   return text;
 }
 
-/// Letters outside ASCII would need Unicode's tables; they are refused rather than left as they are.
+/// Letters outside ASCII would need Unicode's tables; they are refused rather than left as they
+/// are.
 void requireAscii(const std::string &text, std::string_view what) {
   for (char c : text)
     if (static_cast<unsigned char>(c) >= 0x80)
@@ -50,7 +51,9 @@ std::string stripped(const std::string &text, const Value *what, bool left, bool
   const std::string *set = what != nullptr ? what->string() : nullptr;
   if (set != nullptr)
     requireAscii(*set, "strip");
-  auto gone = [set](char c) { return set != nullptr ? set->find(c) != std::string::npos : isSpace(c); };
+  auto gone = [set](char c) {
+    return set != nullptr ? set->find(c) != std::string::npos : isSpace(c);
+  };
   size_t begin = 0, end = text.size();
   while (left && begin < end && gone(text[begin]))
     ++begin;
@@ -114,7 +117,8 @@ List split(const std::string &text, const Arguments &arguments) {
   std::string by = textOf(separator, "split");
   if (by.empty())
     fail("splitting at the empty text");
-  for (size_t found; left-- != 0 && (found = text.find(by, at)) != std::string::npos; at = found + by.size())
+  for (size_t found; left-- != 0 && (found = text.find(by, at)) != std::string::npos;
+       at = found + by.size())
     out.emplace_back(text.substr(at, found - at));
   out.emplace_back(text.substr(at));
   return out;
@@ -161,7 +165,8 @@ int compare(const Value &left, const Value &right) {
   if (left.isNumber() && right.isNumber())
     return left.number() < right.number() ? -1 : left.number() > right.number() ? 1 : 0;
   if (!left.isString() || !right.isString())
-    fail("'" + std::string(left.typeName()) + "' and '" + std::string(right.typeName()) + "' cannot be ordered");
+    fail("'" + std::string(left.typeName()) + "' and '" + std::string(right.typeName()) +
+         "' cannot be ordered");
   int order = left.string()->compare(*right.string()); // bytes of UTF-8 sort as code points do
   return order < 0 ? -1 : order > 0 ? 1 : 0;
 }
@@ -173,7 +178,8 @@ bool contains(const Value &where, const Value &what) {
     return what.isString() && where.find(*what.string()) != nullptr;
   if (where.list() == nullptr)
     fail("'in' needs something to look into, not '" + std::string(where.typeName()) + "'");
-  return std::any_of(where.list()->begin(), where.list()->end(), [&](const Value &v) { return equal(v, what); });
+  return std::any_of(where.list()->begin(), where.list()->end(),
+                     [&](const Value &v) { return equal(v, what); });
 }
 
 Value arithmetic(std::string_view op, const Value &left, const Value &right) {
@@ -242,7 +248,8 @@ Value json(const Value &value, const Arguments &arguments) {
     style.ascii = ascii->truthy();
   if (const Value *sorted = arguments.get(3, "sort_keys"))
     style.sorted = sorted->truthy();
-  if (const Value *marks = arguments.get(2, "separators"); marks != nullptr && marks->list() != nullptr && marks->list()->size() == 2) {
+  if (const Value *marks = arguments.get(2, "separators");
+      marks != nullptr && marks->list() != nullptr && marks->list()->size() == 2) {
     style.item = textOf(&(*marks->list())[0], "separators");
     style.key = textOf(&(*marks->list())[1], "separators");
   }
@@ -252,9 +259,13 @@ Value json(const Value &value, const Arguments &arguments) {
 }
 
 Value indented(const Value &value, const Arguments &arguments) {
-  const Value *width = arguments.get(0, "width"), *first = arguments.get(1, "first"), *blank = arguments.get(2, "blank");
-  std::string by = width != nullptr && width->isString() ? *width->string()
-                   : std::string(static_cast<size_t>(std::clamp<int64_t>(width != nullptr ? width->integer() : 4, 0, 1000)), ' ');
+  const Value *width = arguments.get(0, "width"), *first = arguments.get(1, "first"),
+              *blank = arguments.get(2, "blank");
+  std::string by = width != nullptr && width->isString()
+                       ? *width->string()
+                       : std::string(static_cast<size_t>(std::clamp<int64_t>(
+                                         width != nullptr ? width->integer() : 4, 0, 1000)),
+                                     ' ');
   std::string out = first != nullptr && first->truthy() ? by : "", text = value.shown();
   for (size_t at = 0;;) {
     size_t end = text.find('\n', at);
@@ -309,7 +320,8 @@ Value mapValues(const Value &value, const Arguments &arguments) {
 }
 
 Value sorted(const Value &value, const Arguments &arguments) {
-  const Value *reverse = arguments.get(0, "reverse"), *name = arguments.get(2, "attribute"), *sensitive = arguments.get(1, "case_sensitive");
+  const Value *reverse = arguments.get(0, "reverse"), *name = arguments.get(2, "attribute"),
+              *sensitive = arguments.get(1, "case_sensitive");
   List items = iterate(value);
   auto key = [&](const Value &one) {
     Value at = name != nullptr ? attribute(one, textOf(name, "sort")) : one;
@@ -328,7 +340,8 @@ List pairs(const Value &value) {
   if (value.dict() == nullptr && !value.isUndefined())
     fail("'items' needs a mapping");
   for (size_t i = 0; value.dict() != nullptr && i < value.dict()->size(); ++i)
-    out.emplace_back(Tuple{std::make_shared<const List>(List{Value((*value.dict())[i].first), (*value.dict())[i].second})});
+    out.emplace_back(Tuple{std::make_shared<const List>(
+        List{Value((*value.dict())[i].first), (*value.dict())[i].second})});
   return out;
 }
 
@@ -349,7 +362,9 @@ Value number(const Value &value, const Arguments &arguments, bool whole) {
 
 } // namespace
 
-void fail(std::string message) { throw ChatError{base::StatusCode::kInvalidArgument, std::move(message)}; }
+void fail(std::string message) {
+  throw ChatError{base::StatusCode::kInvalidArgument, std::move(message)};
+}
 
 const Value *Arguments::get(size_t index, std::string_view name) const {
   if (index < positional.size())
@@ -375,9 +390,11 @@ List iterate(const Value &value) {
 }
 
 int64_t length(const Value &value) {
-  if (!value.isString() && value.list() == nullptr && value.dict() == nullptr && !value.isUndefined())
+  if (!value.isString() && value.list() == nullptr && value.dict() == nullptr &&
+      !value.isUndefined())
     fail("'" + std::string(value.typeName()) + "' has no length");
-  return static_cast<int64_t>(value.dict() != nullptr ? value.dict()->size() : iterate(value).size());
+  return static_cast<int64_t>(value.dict() != nullptr ? value.dict()->size()
+                                                      : iterate(value).size());
 }
 
 Value attribute(const Value &value, std::string_view name) {
@@ -402,7 +419,8 @@ Value item(const Value &value, const Value &key) {
   const List &all = value.isString() ? items : *value.list();
   int64_t index = key.integer(), size = static_cast<int64_t>(all.size());
   index += index < 0 ? size : 0;
-  return index >= 0 && index < size ? all[static_cast<size_t>(index)] : Value(Undefined{key.shown()});
+  return index >= 0 && index < size ? all[static_cast<size_t>(index)]
+                                    : Value(Undefined{key.shown()});
 }
 
 Value slice(const Value &value, const Value *begin, const Value *end, const Value *step) {
@@ -444,7 +462,10 @@ Value applyOperator(std::string_view op, const Value &left, const Value &right) 
       fail("'" + *undefined + "' is undefined");
   if (op == "<" || op == "<=" || op == ">" || op == ">=") {
     int order = compare(left, right);
-    return Value(op == "<" ? order < 0 : op == "<=" ? order <= 0 : op == ">" ? order > 0 : order >= 0);
+    return Value(op == "<"    ? order < 0
+                 : op == "<=" ? order <= 0
+                 : op == ">"  ? order > 0
+                              : order >= 0);
   }
   if (left.isNumber() && right.isNumber())
     return arithmetic(op, left, right);
@@ -461,23 +482,26 @@ Value applyOperator(std::string_view op, const Value &left, const Value &right) 
   bool repeats = op == "*" && right.isInteger() && (left.isString() || left.list() != nullptr);
   if (repeats)
     return repeated(left, right.integer());
-  fail("'" + std::string(op) + "' of '" + std::string(left.typeName()) + "' and '" + std::string(right.typeName()) + "'");
+  fail("'" + std::string(op) + "' of '" + std::string(left.typeName()) + "' and '" +
+       std::string(right.typeName()) + "'");
 }
 
 namespace {
 constexpr std::array<std::string_view, 40> kFilters = {
-    "tojson", "trim", "length", "count", "join", "upper", "lower", "title", "capitalize", "default",
-    "d", "first", "last", "list", "string", "int", "float", "items", "dictsort", "map",
-    "select", "reject", "selectattr", "rejectattr", "replace", "indent", "safe", "reverse", "sort", "unique",
-    "sum", "abs", "min", "max", "", "", "", "", "", ""};
+    "tojson",     "trim",    "length",   "count",   "join",   "upper",  "lower",      "title",
+    "capitalize", "default", "d",        "first",   "last",   "list",   "string",     "int",
+    "float",      "items",   "dictsort", "map",     "select", "reject", "selectattr", "rejectattr",
+    "replace",    "indent",  "safe",     "reverse", "sort",   "unique", "sum",        "abs",
+    "min",        "max",     "",         "",        "",       "",       "",           ""};
 constexpr std::array<std::string_view, 32> kTests = {
-    "defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false",
-    "mapping", "iterable", "sequence", "even", "odd", "divisibleby", "in", "eq", "equalto", "==",
-    "ne", "!=", "gt", "ge", "lt", "le", "lower", "upper", "sameas", "", "", ""};
+    "defined", "undefined", "none",    "string",   "number",   "integer", "float", "boolean",
+    "true",    "false",     "mapping", "iterable", "sequence", "even",    "odd",   "divisibleby",
+    "in",      "eq",        "equalto", "==",       "ne",       "!=",      "gt",    "ge",
+    "lt",      "le",        "lower",   "upper",    "sameas",   "",        "",      ""};
 constexpr std::array<std::string_view, 24> kMethods = {
-    "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "upper", "lower",
-    "title", "capitalize", "replace", "find", "rfind", "join", "count", "items", "keys", "values",
-    "get", "isdigit", "index", ""};
+    "strip", "lstrip", "rstrip", "split",      "rsplit",  "splitlines", "startswith", "endswith",
+    "upper", "lower",  "title",  "capitalize", "replace", "find",       "rfind",      "join",
+    "count", "items",  "keys",   "values",     "get",     "isdigit",    "index",      ""};
 } // namespace
 
 bool isFilter(std::string_view name) {
@@ -502,13 +526,16 @@ Value applyFilter(std::string_view name, const Value &value, const Arguments &ar
   if (name == "upper" || name == "lower" || name == "title" || name == "capitalize")
     return Value(changeCase(name, value.shown()));
   if (name == "default" || name == "d") {
-    const Value *otherwise = arguments.get(0, "default_value"), *falsy = arguments.get(1, "boolean");
+    const Value *otherwise = arguments.get(0, "default_value"),
+                *falsy = arguments.get(1, "boolean");
     bool missing = value.isUndefined() || (falsy != nullptr && falsy->truthy() && !value.truthy());
     return missing ? (otherwise != nullptr ? *otherwise : Value(std::string())) : value;
   }
   if (name == "first" || name == "last") {
     List all = iterate(value);
-    return all.empty() ? Value(Undefined{std::string(name)}) : name == "first" ? all.front() : all.back();
+    return all.empty()       ? Value(Undefined{std::string(name)})
+           : name == "first" ? all.front()
+                             : all.back();
   }
   if (name == "list")
     return Value(iterate(value));
@@ -530,7 +557,8 @@ Value applyFilter(std::string_view name, const Value &value, const Arguments &ar
   if (name.starts_with("select") || name.starts_with("reject"))
     return selected(name, value, arguments);
   if (name == "replace")
-    return Value(replaced(value.shown(), textOf(arguments.get(0, "old"), name), textOf(arguments.get(1, "new"), name)));
+    return Value(replaced(value.shown(), textOf(arguments.get(0, "old"), name),
+                          textOf(arguments.get(1, "new"), name)));
   if (name == "indent")
     return indented(value, arguments);
   if (name == "sort")
@@ -543,7 +571,8 @@ Value applyFilter(std::string_view name, const Value &value, const Arguments &ar
   if (name == "unique") {
     List out;
     for (const Value &one : all)
-      if (std::none_of(out.begin(), out.end(), [&](const Value &known) { return equal(known, one); }))
+      if (std::none_of(out.begin(), out.end(),
+                       [&](const Value &known) { return equal(known, one); }))
         out.push_back(one);
     return Value(out);
   }
@@ -554,11 +583,13 @@ Value applyFilter(std::string_view name, const Value &value, const Arguments &ar
     return total;
   }
   if (name == "abs")
-    return value.isFloat() ? Value(std::fabs(value.number())) : applyOperator("*", value, Value(int64_t{value.number() < 0 ? -1 : 1}));
+    return value.isFloat() ? Value(std::fabs(value.number()))
+                           : applyOperator("*", value, Value(int64_t{value.number() < 0 ? -1 : 1}));
   if (all.empty()) // min, max
     return Value(Undefined{std::string(name)});
   auto less = [](const Value &a, const Value &b) { return compare(a, b) < 0; };
-  return name == "min" ? *std::min_element(all.begin(), all.end(), less) : *std::max_element(all.begin(), all.end(), less);
+  return name == "min" ? *std::min_element(all.begin(), all.end(), less)
+                       : *std::max_element(all.begin(), all.end(), less);
 }
 
 bool applyTest(std::string_view name, const Value &value, const Arguments &arguments) {
@@ -584,7 +615,8 @@ bool applyTest(std::string_view name, const Value &value, const Arguments &argum
   if (name == "mapping")
     return value.dict() != nullptr;
   if (name == "iterable" || name == "sequence")
-    return value.list() != nullptr || value.dict() != nullptr || value.isString() || value.isUndefined();
+    return value.list() != nullptr || value.dict() != nullptr || value.isString() ||
+           value.isUndefined();
   if (name == "in")
     return contains(other, value);
   if (name == "eq" || name == "equalto" || name == "==" || name == "sameas")
@@ -593,7 +625,10 @@ bool applyTest(std::string_view name, const Value &value, const Arguments &argum
     return !equal(value, other);
   if (name == "gt" || name == "ge" || name == "lt" || name == "le") {
     int order = compare(value, other);
-    return name == "gt" ? order > 0 : name == "ge" ? order >= 0 : name == "lt" ? order < 0 : order <= 0;
+    return name == "gt"   ? order > 0
+           : name == "ge" ? order >= 0
+           : name == "lt" ? order < 0
+                          : order <= 0;
   }
   if (name == "lower" || name == "upper")
     return value.shown() == changeCase(name, value.shown());
@@ -625,17 +660,21 @@ Value callString(std::string_view name, const std::string &self, const Arguments
   if (name == "join")
     return joined(first != nullptr ? *first : Value(), {{Value(self)}, {}});
   if (name == "isdigit")
-    return Value(!self.empty() && std::all_of(self.begin(), self.end(), [](char c) { return c >= '0' && c <= '9'; }));
+    return Value(!self.empty() && std::all_of(self.begin(), self.end(),
+                                              [](char c) { return c >= '0' && c <= '9'; }));
   if (name == "find" || name == "rfind" || name == "index") {
     size_t at = name == "rfind" ? self.rfind(textOf(first, name)) : self.find(textOf(first, name));
     if (at == std::string::npos && name == "index")
       fail("substring not found");
-    return at == std::string::npos ? Value(int64_t{-1}) : Value(static_cast<int64_t>(characters(self.substr(0, at)).size()));
+    return at == std::string::npos
+               ? Value(int64_t{-1})
+               : Value(static_cast<int64_t>(characters(self.substr(0, at)).size()));
   }
   if (name == "count") {
     int64_t count = 0;
     std::string what = textOf(first, name);
-    for (size_t at = 0; !what.empty() && (at = self.find(what, at)) != std::string::npos; at += what.size())
+    for (size_t at = 0; !what.empty() && (at = self.find(what, at)) != std::string::npos;
+         at += what.size())
       ++count;
     return Value(count);
   }
@@ -666,7 +705,8 @@ Value callMethod(std::string_view name, const Value &self, const Arguments &argu
       return found != nullptr ? *found : otherwise != nullptr ? *otherwise : Value();
     }
   }
-  if (const List *items = self.list(); items != nullptr && arguments.get(0) != nullptr && (name == "count" || name == "index")) {
+  if (const List *items = self.list();
+      items != nullptr && arguments.get(0) != nullptr && (name == "count" || name == "index")) {
     int64_t count = 0;
     for (size_t i = 0; i < items->size(); ++i) {
       bool found = equal((*items)[i], *arguments.get(0));

@@ -48,10 +48,12 @@ private:
                              " is none that platen's chat templates implement");
   }
   Status expect(std::string_view text) {
-    return op(text) ? Status::ok() : fail("'" + std::string(text) + "' is missing before '" + now().text + "'");
+    return op(text) ? Status::ok()
+                    : fail("'" + std::string(text) + "' is missing before '" + now().text + "'");
   }
   Status endTag() {
-    return accept(Token::kEndTag) ? Status::ok() : fail("a tag has more than it takes: '" + now().text + "'");
+    return accept(Token::kEndTag) ? Status::ok()
+                                  : fail("a tag has more than it takes: '" + now().text + "'");
   }
   ExpressionPtr make(Kind kind, std::string text = {}) const {
     auto node = std::make_unique<Expression>();
@@ -121,7 +123,9 @@ Status Parser::statements(Block &block, std::initializer_list<std::string_view> 
       return Status::ok();
     PLATEN_RETURN_IF_ERROR(tag(block, take().text));
   }
-  return ends.size() == 0 ? Status::ok() : fail("the template ends before '" + std::string(*(ends.end() - 1)) + "'");
+  return ends.size() == 0
+             ? Status::ok()
+             : fail("the template ends before '" + std::string(*(ends.end() - 1)) + "'");
 }
 
 Status Parser::tag(Block &block, const std::string &name) {
@@ -288,7 +292,8 @@ Result<ExpressionPtr> Parser::expression(bool choice) {
 
 /// Left-associative operators, loosest first: or; and; not and comparisons; + -; ~; * / // %; **.
 Result<ExpressionPtr> Parser::binary(uint32_t level) {
-  constexpr std::string_view kOperators[] = {" or ", " and ", "", " + - ", " ~ ", " * / // % ", " ** "};
+  constexpr std::string_view kOperators[] = {" or ", " and ",      "",    " + - ",
+                                             " ~ ",  " * / // % ", " ** "};
   if (level == 2)
     return notLevel();
   if (level == 7)
@@ -322,7 +327,9 @@ Result<ExpressionPtr> Parser::compare() {
   bool chained = false;
   for (;; chained = true) {
     std::string what;
-    if (is(Token::kOperator) && std::string_view(" == != < <= > >= ").find(" " + now().text + " ") != std::string_view::npos)
+    if (is(Token::kOperator) &&
+        std::string_view(" == != < <= > >= ").find(" " + now().text + " ") !=
+            std::string_view::npos)
       what = take().text;
     else if (word("in"))
       what = "in";
@@ -525,11 +532,13 @@ Result<ExpressionPtr> Parser::test(ExpressionPtr node) {
   if (!isTest(whole->text))
     return refuse("the test '" + whole->text + "'");
   whole->parts.push_back(std::move(node));
-  bool word = is(Token::kName) && now().text != "and" && now().text != "or" && now().text != "else" &&
-              now().text != "if" && now().text != "is" && now().text != "not" && now().text != "in";
+  bool word = is(Token::kName) && now().text != "and" && now().text != "or" &&
+              now().text != "else" && now().text != "if" && now().text != "is" &&
+              now().text != "not" && now().text != "in";
   if (op("(")) {
     PLATEN_RETURN_IF_ERROR(arguments(whole->arguments));
-  } else if (word || is(Token::kString) || is(Token::kInteger) || is(Token::kFloat) || is(Token::kOperator, "[")) {
+  } else if (word || is(Token::kString) || is(Token::kInteger) || is(Token::kFloat) ||
+             is(Token::kOperator, "[")) {
     PLATEN_ASSIGN_OR_RETURN(ExpressionPtr operand, primary());
     PLATEN_ASSIGN_OR_RETURN(operand, postfix(std::move(operand)));
     whole->arguments.push_back({"", std::move(operand)});

@@ -15,8 +15,10 @@ using base::StatusCode;
 
 namespace chat {
 
+/// What can be called: a macro of the template, or a function that every template has.
 struct Macro {
-  const Statement *definition = nullptr;
+  const Statement *definition = nullptr; ///< null: `builtin` names the function
+  std::string builtin;
 };
 
 namespace {
@@ -32,7 +34,10 @@ using Scope = std::map<std::string, Value, std::less<>>;
 
 class Renderer {
 public:
-  explicit Renderer(int64_t now) : now_(now) {}
+  explicit Renderer(int64_t now) : now_(now) {
+    for (const char *name : {"raise_exception", "strftime_now", "namespace", "dict", "range"})
+      define(name, Value(std::shared_ptr<const Macro>(new Macro{nullptr, name})));
+  }
 
   void define(std::string name, Value value) { scopes_[0][std::move(name)] = std::move(value); }
   std::string run(const Block &block) {
@@ -60,7 +65,7 @@ private:
   Value name(const Expression &e);
   Value binary(const Expression &e);
   Value call(const Expression &e);
-  Value callGlobal(const std::string &name, const Arguments &arguments);
+  Value callBuiltin(const std::string &name, const Arguments &arguments);
   Value callMacro(const Macro &macro, const Arguments &arguments);
   Value filtered(const Expression &e, const Value *block);
   Arguments arguments(const std::vector<Argument> &list);
@@ -85,7 +90,8 @@ Flow Renderer::render(const Block &block, std::string &out) {
       put(evaluate(*statement.value).shown(), out);
       break;
     case Statement::kIf:
-      flow = render(evaluate(*statement.value).truthy() ? statement.body : statement.otherwise, out);
+      flow =
+          render(evaluate(*statement.value).truthy() ? statement.body : statement.otherwise, out);
       break;
     case Statement::kFor:
       flow = loop(statement, out);
@@ -103,7 +109,8 @@ Flow Renderer::render(const Block &block, std::string &out) {
       break;
     }
     case Statement::kMacro:
-      scopes_.back()[statement.text] = Value(std::shared_ptr<const Macro>(new Macro{&statement}));
+      scopes_.back()[statement.text] =
+          Value(std::shared_ptr<const Macro>(new Macro{&statement, {}}));
       break;
     case Statement::kGroup:
       flow = render(statement.body, out);
@@ -133,26 +140,31 @@ Flow Renderer::loop(const Statement &statement, std::string &out) {
     }
     items.push_back(std::move(one));
   }
-  if (items.empty())
-    return render(statement.otherwise, out);
+  bool completed = false; // an iteration reached its end: neither break nor continue cut all short
   auto size = static_cast<int64_t>(items.size());
   for (int64_t i = 0; i < size; ++i) {
     auto at = [&](int64_t index) {
-      return index >= 0 && index < size ? items[static_cast<size_t>(index)] : Value(Undefined{"loop"});
+      return index >= 0 && index < size ? items[static_cast<size_t>(index)]
+                                        : Value(Undefined{"loop"});
     };
     scopes_.emplace_back();
-    scopes_.back()["loop"] =
-        Value(Dict{{"index", Value(i + 1)}, {"index0", Value(i)}, {"revindex", Value(size - i)},
-                   {"revindex0", Value(size - i - 1)}, {"first", Value(i == 0)},
-                   {"last", Value(i + 1 == size)}, {"length", Value(size)},
-                   {"previtem", at(i - 1)}, {"nextitem", at(i + 1)}});
+    scopes_.back()["loop"] = Value(Dict{{"index", Value(i + 1)},
+                                        {"index0", Value(i)},
+                                        {"revindex", Value(size - i)},
+                                        {"revindex0", Value(size - i - 1)},
+                                        {"first", Value(i == 0)},
+                                        {"last", Value(i + 1 == size)},
+                                        {"length", Value(size)},
+                                        {"previtem", at(i - 1)},
+                                        {"nextitem", at(i + 1)}});
     bind(statement.names, items[static_cast<size_t>(i)]);
     Flow flow = render(statement.body, out);
     scopes_.pop_back();
+    completed |= flow == Flow::kOn;
     if (flow == Flow::kBreak)
       break;
   }
-  return Flow::kOn;
+  return completed ? Flow::kOn : render(statement.otherwise, out);
 }
 
 /// One name takes the value, several take its parts.
@@ -201,8 +213,9 @@ Value Renderer::evaluate(const Expression &e) {
     List items;
     for (const ExpressionPtr &part : e.parts)
       items.push_back(evaluate(*part));
-    return e.kind == Expression::kList ? Value(std::move(items))
-                                       : Value(Tuple{std::make_shared<const List>(std::move(items))});
+    return e.kind == Expression::kList
+               ? Value(std::move(items))
+               : Value(Tuple{std::make_shared<const List>(std::move(items))});
   }
   case Expression::kDict: {
     Dict members;
@@ -276,7 +289,7 @@ Arguments Renderer::arguments(const std::vector<Argument> &list) {
 }
 
 Value Renderer::filtered(const Expression &e, const Value *block) {
-  Value value = e.parts[0] == nullptr              ? *block
+  Value value = e.parts[0] == nullptr                     ? *block
                 : e.parts[0]->kind == Expression::kFilter ? filtered(*e.parts[0], block)
                                                           : evaluate(*e.parts[0]);
   return applyFilter(e.text, value, arguments(e.arguments));
@@ -288,9 +301,10 @@ Value Renderer::call(const Expression &e) {
     return callMethod(callee.text, evaluate(*callee.parts[0]), arguments(e.arguments));
   Value target = evaluate(callee);
   if (const Macro *macro = target.macro())
-    return callMacro(*macro, arguments(e.arguments));
-  if (callee.kind == Expression::kName && target.isUndefined())
-    return callGlobal(callee.text, arguments(e.arguments));
+    return macro->definition != nullptr ? callMacro(*macro, arguments(e.arguments))
+                                        : callBuiltin(macro->builtin, arguments(e.arguments));
+  if (const std::string *undefined = target.undefinedName())
+    fail("'" + *undefined + "' is undefined");
   fail("'" + std::string(target.typeName()) + "' cannot be called");
 }
 
@@ -299,27 +313,30 @@ Value Renderer::callMacro(const Macro &macro, const Arguments &given) {
     throw ChatError{StatusCode::kResourceExhausted, "macros call each other too deeply"};
   const Statement &definition = *macro.definition;
   if (given.positional.size() > definition.parameters.size())
-    fail("macro '" + definition.text + "' takes at most " + std::to_string(definition.parameters.size()) + " arguments");
+    fail("macro '" + definition.text + "' takes at most " +
+         std::to_string(definition.parameters.size()) + " arguments");
   // A macro sees what stands at the top of the template, and its own parameters.
-  std::vector<Scope> outer(std::make_move_iterator(scopes_.begin() + 1), std::make_move_iterator(scopes_.end()));
+  std::vector<Scope> outer(std::make_move_iterator(scopes_.begin() + 1),
+                           std::make_move_iterator(scopes_.end()));
   scopes_.resize(1);
   scopes_.emplace_back();
   for (size_t i = 0; i < definition.parameters.size(); ++i) {
     const Argument &parameter = definition.parameters[i];
     const Value *value = given.get(i, parameter.name);
-    scopes_.back()[parameter.name] = value != nullptr     ? *value
+    scopes_.back()[parameter.name] = value != nullptr  ? *value
                                      : parameter.value ? evaluate(*parameter.value)
                                                        : Value(Undefined{parameter.name});
   }
   std::string out;
   render(definition.body, out);
   scopes_.resize(1);
-  scopes_.insert(scopes_.end(), std::make_move_iterator(outer.begin()), std::make_move_iterator(outer.end()));
+  scopes_.insert(scopes_.end(), std::make_move_iterator(outer.begin()),
+                 std::make_move_iterator(outer.end()));
   --calls_;
   return Value(std::move(out));
 }
 
-Value Renderer::callGlobal(const std::string &name, const Arguments &given) {
+Value Renderer::callBuiltin(const std::string &name, const Arguments &given) {
   if (name == "raise_exception")
     fail(given.get(0) != nullptr ? given.get(0)->shown() : "the template raised an exception");
   if (name == "strftime_now")
@@ -330,8 +347,6 @@ Value Renderer::callGlobal(const std::string &name, const Arguments &given) {
       members->insert(members->begin(), from->dict()->begin(), from->dict()->end());
     return name == "dict" ? Value(*members) : Value(Space{members});
   }
-  if (name != "range")
-    fail("'" + name + "' is undefined");
   int64_t from = 0, to = given.get(0) != nullptr ? given.get(0)->integer() : 0, by = 1;
   if (const Value *end = given.get(1))
     from = to, to = end->integer();

@@ -33,7 +33,8 @@ int main(int argc, char **argv) {
   std::string source{std::istreambuf_iterator<char>(file), {}};
   auto parsed = platen::text::ChatTemplate::parse(source);
   if (!file || !parsed.isOk()) {
-    std::fprintf(stderr, "%s\n", parsed.isOk() ? "cannot be read" : parsed.status().toString().c_str());
+    std::fprintf(stderr, "%s\n",
+                 parsed.isOk() ? "cannot be read" : parsed.status().toString().c_str());
     return 1;
   }
   for (std::string line; std::getline(std::cin, line);) {

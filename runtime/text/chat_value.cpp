@@ -18,7 +18,8 @@ namespace {
 constexpr uint32_t kMaxDepth = 100;
 
 std::string quoted(const std::string &text) {
-  char quote = text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';
+  char quote =
+      text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';
   std::string out(1, quote);
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
@@ -104,8 +105,9 @@ std::string Value::repr() const {
 }
 
 std::string_view Value::typeName() const {
-  constexpr std::string_view kNames[] = {"Undefined", "NoneType", "bool", "int",       "float", "str",
-                                         "list",      "dict",     "tuple", "Namespace", "Macro"};
+  constexpr std::string_view kNames[] = {"Undefined", "NoneType",  "bool", "int",
+                                         "float",     "str",       "list", "dict",
+                                         "tuple",     "Namespace", "Macro"};
   return kNames[data_.index()];
 }
 
@@ -154,7 +156,8 @@ public:
 
 private:
   void skip() {
-    while (at_ < text_.size() && std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos)
+    while (at_ < text_.size() &&
+           std::string_view(" \t\r\n").find(text_[at_]) != std::string_view::npos)
       ++at_;
   }
   bool take(std::string_view what) {
@@ -206,7 +209,8 @@ private:
       skip();
       if (!take(":") || !read(value, depth + 1))
         return false;
-      auto known = std::find_if(members.begin(), members.end(), [&](const auto &m) { return m.first == key; });
+      auto known = std::find_if(members.begin(), members.end(),
+                                [&](const auto &m) { return m.first == key; });
       if (known == members.end())
         members.emplace_back(std::move(key), std::move(value));
       else
@@ -255,7 +259,8 @@ private:
       } else if (e != 'u' || !hex(code)) {
         return false;
       } else {
-        if (code >= 0xD800 && code < 0xDC00 && take("\\u") && hex(low) && low >= 0xDC00 && low < 0xE000)
+        if (code >= 0xD800 && code < 0xDC00 && take("\\u") && hex(low) && low >= 0xDC00 &&
+            low < 0xE000)
           code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         appendUtf8(code, out);
       }
@@ -281,7 +286,8 @@ void appendJsonString(const std::string &text, bool ascii, std::string &out) {
     size_t known = bytes == 1 ? kFrom.find(rest[0]) : std::string_view::npos;
     if (known != std::string_view::npos)
       out.append("\\").append(1, kTo[known]);
-    else if (c.codepoint < 0x20 || (ascii && c.codepoint >= 0x7F && c.codepoint < 0x10000 && c.codepoint != 0x7F))
+    else if (c.codepoint < 0x20 ||
+             (ascii && c.codepoint >= 0x7F && c.codepoint < 0x10000 && c.codepoint != 0x7F))
       escape(c.codepoint);
     else if (ascii && c.codepoint >= 0x10000)
       escape(0xD800 + ((c.codepoint - 0x10000) >> 10)), escape(0xDC00 + (c.codepoint & 0x3FF));
@@ -306,7 +312,8 @@ public:
       for (const auto &member : *members)
         order.push_back(&member);
       if (style_.sorted)
-        std::stable_sort(order.begin(), order.end(), [](auto *a, auto *b) { return a->first < b->first; });
+        std::stable_sort(order.begin(), order.end(),
+                         [](auto *a, auto *b) { return a->first < b->first; });
       return group('{', '}', order.size(), depth, [&](size_t i) {
         appendJsonString(order[i]->first, style_.ascii, out_);
         out_ += style_.key;

@@ -26,8 +26,8 @@ enum class GraphemeClass : uint8_t {
   kHangulLV,
   kHangulLVT,
   kPictographic,
-  kConsonant, ///< of an Indic script whose conjuncts are one cluster
-  kLinker,    ///< what joins such consonants; also extends
+  kConsonant,   ///< of an Indic script whose conjuncts are one cluster
+  kLinker,      ///< what joins such consonants; also extends
   kIndicExtend, ///< extends, and may stand between a consonant and a linker
 };
 

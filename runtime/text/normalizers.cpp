@@ -14,7 +14,8 @@ using plan::PipelineStep;
 namespace {
 
 bool isAscii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 /// GPT-2's alphabet: printable Latin-1 bytes stand for themselves, the others for U+0100 and on.
@@ -54,7 +55,8 @@ template <typename F> void rewrite(NormalText &text, F f) {
   text.head = head;
 }
 
-constexpr char32_t kHangulFirst = 0xAC00, kHangulCount = 11172, kL = 0x1100, kV = 0x1161, kT = 0x11A7;
+constexpr char32_t kHangulFirst = 0xAC00, kHangulCount = 11172, kL = 0x1100, kV = 0x1161,
+                   kT = 0x11A7;
 
 struct Decomposed {
   char32_t code;
@@ -125,9 +127,9 @@ void decompose(const PipelineView &view, const PipelineRecord &record, NormalTex
     size_t end = begin;
     while (end < all.size() && all[end].combining != 0)
       ++end;
-    std::stable_sort(all.begin() + static_cast<ptrdiff_t>(begin),
-                     all.begin() + static_cast<ptrdiff_t>(end),
-                     [](const Decomposed &a, const Decomposed &b) { return a.combining < b.combining; });
+    std::stable_sort(
+        all.begin() + static_cast<ptrdiff_t>(begin), all.begin() + static_cast<ptrdiff_t>(end),
+        [](const Decomposed &a, const Decomposed &b) { return a.combining < b.combining; });
     begin = end + 1;
   }
   if (record.b != 0)
@@ -272,9 +274,8 @@ void apply(const PipelineView &view, const PipelineRecord &record, NormalText &t
     }
     return;
   case PipelineStep::kByteCharacters:
-    return rewrite(text, [](char32_t, std::string_view self, Out out) {
-      appendByteCharacters(self, out);
-    });
+    return rewrite(
+        text, [](char32_t, std::string_view self, Out out) { appendByteCharacters(self, out); });
   case PipelineStep::kCharsMap:
     return charsMap(view, text);
   default:

@@ -57,8 +57,8 @@ private:
   void pushText(std::string_view text, std::string &out);
 
   const PipelineView &view_;
-  std::string pending_;    ///< the start of a character
-  std::string held_;       ///< a token whose end depends on whether another follows
+  std::string pending_; ///< the start of a character
+  std::string held_;    ///< a token whose end depends on whether another follows
   bool holds_ = false;
   bool pendingEach_ = false; ///< bytes of pending_ become U+FFFD each, not together
   uint64_t tokens_ = 0;      ///< that were no special ones

@@ -80,10 +80,10 @@ private:
   }
   template <typename T> Status table(uint32_t index, size_t count, Table<T> &out) const {
     PLATEN_RETURN_IF_ERROR(table(index, out));
-    return out.size() == count ? Status::ok()
-                               : damaged("table " + std::to_string(index) + " has " +
-                                         std::to_string(out.size()) + " elements, not " +
-                                         std::to_string(count));
+    return out.size() == count
+               ? Status::ok()
+               : damaged("table " + std::to_string(index) + " has " + std::to_string(out.size()) +
+                         " elements, not " + std::to_string(count));
   }
   Status textTable(uint32_t index, std::string_view &out) const {
     Table<char> characters;
@@ -149,7 +149,8 @@ Status PipelineCheck::header() {
 }
 
 Status PipelineCheck::pieces() {
-  PLATEN_RETURN_IF_ERROR(table(plan::kPipePieceOffsets, size_t{header_.pieces} + 1, view_.offsets_));
+  PLATEN_RETURN_IF_ERROR(
+      table(plan::kPipePieceOffsets, size_t{header_.pieces} + 1, view_.offsets_));
   PLATEN_RETURN_IF_ERROR(textTable(plan::kPipePieceText, view_.text_));
   PLATEN_RETURN_IF_ERROR(table(plan::kPipePieceFlags, header_.pieces, view_.pieceFlags_));
   bool ascending = true;
@@ -186,14 +187,14 @@ Status PipelineCheck::model() {
     return damaged("has a model of words without an unknown piece");
   if (header_.maxWordCharacters > kMaxWordCharacters)
     return damaged("has words of " + std::to_string(header_.maxWordCharacters) + " characters");
-  if (uint64_t{header_.wordPrefix} + header_.wordPrefixBytes > header_.tables[plan::kPipeStrings].bytes)
+  if (uint64_t{header_.wordPrefix} + header_.wordPrefixBytes >
+      header_.tables[plan::kPipeStrings].bytes)
     return damaged("has a word prefix outside its strings");
   return Status::ok();
 }
 
 Status PipelineCheck::vocabulary() {
-  PLATEN_RETURN_IF_ERROR(
-      table(plan::kPipeVocabulary, header_.vocabularySlots, view_.vocabulary_));
+  PLATEN_RETURN_IF_ERROR(table(plan::kPipeVocabulary, header_.vocabularySlots, view_.vocabulary_));
   if (header_.maxVocabularyProbe > header_.vocabularySlots ||
       header_.maxVocabularyProbe > kMaxProbeLimit)
     return damaged("has an impossible table of words");
@@ -257,7 +258,8 @@ Status PipelineCheck::automata() {
       return damaged("has a pattern that does not fit its tables");
     bool inside = true;
     for (size_t t = 0; t < entries; ++t)
-      inside &= (transitions[head.firstTransition + t] & ~uint32_t{plan::kAutomatonMatch}) < head.states;
+      inside &=
+          (transitions[head.firstTransition + t] & ~uint32_t{plan::kAutomatonMatch}) < head.states;
     Table<uint8_t> own(blockData + size_t{head.firstBlock} * 256, size_t{head.blocks} * 256);
     for (size_t b = 0; b < own.size(); ++b)
       inside &= own[b] < head.classes;
@@ -296,8 +298,8 @@ Status PipelineCheck::mappings() {
 Status PipelineCheck::templates() {
   PLATEN_RETURN_IF_ERROR(table(plan::kPipeTemplate, view_.template_));
   uint64_t count = 0;
-  for (uint32_t part : {header_.before, header_.after, header_.pairBefore, header_.pairBetween,
-                        header_.pairAfter})
+  for (uint32_t part :
+       {header_.before, header_.after, header_.pairBefore, header_.pairBetween, header_.pairAfter})
     count += part;
   bool inside = count == view_.template_.size() && count <= kMaxTemplate;
   for (size_t i = 0; i < view_.template_.size(); ++i)
@@ -315,7 +317,9 @@ Status PipelineCheck::steps() {
   for (size_t i = 0; i < records.size(); ++i) {
     bool normalizer = i < header_.normalizers;
     bool decoder = i >= size_t{header_.normalizers} + header_.preTokenizers;
-    uint32_t first = normalizer ? 1 : decoder ? code(PipelineStep::kDecodeReplace) : code(PipelineStep::kSplitText);
+    uint32_t first = normalizer ? 1
+                     : decoder  ? code(PipelineStep::kDecodeReplace)
+                                : code(PipelineStep::kSplitText);
     uint32_t last = normalizer ? code(PipelineStep::kCharsMap)
                     : decoder  ? code(PipelineStep::kDecodeSpaces)
                                : code(PipelineStep::kMetaspace);
@@ -328,7 +332,8 @@ Status PipelineCheck::steps() {
 /// `record` is one of the steps `first` to `last` and its operands exist.
 Status PipelineCheck::step(const PipelineRecord &record, uint32_t first, uint32_t last) {
   uint32_t number = code(record.step);
-  bool both = record.step == PipelineStep::kByteCharacters && first != code(PipelineStep::kDecodeReplace);
+  bool both =
+      record.step == PipelineStep::kByteCharacters && first != code(PipelineStep::kDecodeReplace);
   if ((number < first || number > last) && !both)
     return base::unsupported("step " + std::to_string(number) + " is not known to this runtime",
                              "tokenizer section");
@@ -363,7 +368,8 @@ Status PipelineCheck::step(const PipelineRecord &record, uint32_t first, uint32_
   default:
     break;
   }
-  return fits ? Status::ok() : damaged("has step " + std::to_string(number) + " without its operands");
+  return fits ? Status::ok()
+              : damaged("has step " + std::to_string(number) + " without its operands");
 }
 
 Result<PipelineView> PipelineView::open(std::span<const std::byte> section) {

@@ -118,7 +118,10 @@ public:
     uint32_t count = 0;
   };
   Mapped mapped(uint32_t index, char32_t code) const {
-    uint32_t entry = mappingBlocks_[size_t{mappingPages_[size_t{index} * plan::kCodepointPages + (code >> 8)]} * 256 + (code & 255)];
+    uint32_t entry =
+        mappingBlocks_[size_t{mappingPages_[size_t{index} * plan::kCodepointPages + (code >> 8)]} *
+                           256 +
+                       (code & 255)];
     return entry == 0 ? Mapped{} : Mapped{entry, mappingPool_[entry - 1]};
   }
   char32_t mappedAt(size_t place) const { return mappingPool_[place]; }

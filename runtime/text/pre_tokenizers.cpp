@@ -47,8 +47,8 @@ void PreTokenizer::keep(const Word &word, size_t begin, size_t end) {
   if (begin == end)
     return;
   bool first = word.first && begin < word.head;
-  newWords_.push_back({word.begin + begin, word.begin + end,
-                       first ? std::min(word.head, end) - begin : 0, first});
+  newWords_.push_back(
+      {word.begin + begin, word.begin + end, first ? std::min(word.head, end) - begin : 0, first});
 }
 
 template <typename Find> void PreTokenizer::split(uint32_t behavior, Find find) {

@@ -151,8 +151,7 @@ Status Tokenizer::appendEnd(bool front, std::vector<int32_t> &ids) const {
   }
   int32_t id = front ? bosId() : eosId();
   if (id < 0)
-    return base::invalidArgument(std::string("the vocabulary has no ") +
-                                     (front ? "begin" : "end") +
+    return base::invalidArgument(std::string("the vocabulary has no ") + (front ? "begin" : "end") +
                                      "-of-sequence piece; encode without asking for it",
                                  "tokenizer");
   ids.push_back(id);
@@ -299,7 +298,8 @@ void StreamDecoder::pushPiece(uint32_t piece, std::string &out) {
     return pushText(section_->unknownSurface(), out);
   std::string_view text = section_->pieceText(piece);
   bool folds = section_->has(plan::kRemoveExtraWhitespaces);
-  if (atStart && (folds || section_->has(plan::kAddDummyPrefix)) && text.starts_with(kSpaceSymbol)) {
+  if (atStart && (folds || section_->has(plan::kAddDummyPrefix)) &&
+      text.starts_with(kSpaceSymbol)) {
     text.remove_prefix(kSpaceSymbol.size());
     prefixConsumed_ = !folds; // folding drops every leading space, a dummy prefix is one
   }

@@ -114,7 +114,7 @@ private:
   const SectionView *section_;                ///< null: pipeline_ decodes
   std::unique_ptr<PipelineDecoder> pipeline_; ///< null: this class decodes
   int32_t size_;                              ///< of the vocabulary
-  char pending_[4] = {}; ///< the start of a character
+  char pending_[4] = {};                      ///< the start of a character
   uint32_t pendingBytes_ = 0;
   bool started_ = false;        ///< some text came out
   bool prefixConsumed_ = false; ///< the dummy prefix was met and dropped

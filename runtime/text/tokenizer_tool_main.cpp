@@ -67,10 +67,10 @@ Status servePair(const Tokenizer &tokenizer, std::string_view text) {
     return platen::base::invalidArgument("the pair has no size");
   std::memcpy(&first, text.data(), sizeof(first));
   text.remove_prefix(sizeof(first));
-  PLATEN_ASSIGN_OR_RETURN(
-      std::vector<int32_t> ids,
-      tokenizer.encodePair(text.substr(0, first), text.substr(std::min<size_t>(first, text.size())),
-                           {.parseSpecial = true}));
+  PLATEN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                          tokenizer.encodePair(text.substr(0, first),
+                                               text.substr(std::min<size_t>(first, text.size())),
+                                               {.parseSpecial = true}));
   answer(ids);
   return Status::ok();
 }
