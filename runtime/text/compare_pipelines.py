@@ -327,8 +327,9 @@ def compare(title, file, args, tally):
                     [w for w, f in zip(want, forged) if not f] + [[]])
         tally.check(f"{title}: no forged token", strings, [set(ids) & (special - {unknown}) for ids in got], [set() for _ in got])
         want = [e.ids for e in reference.encode_batch_fast(strings, add_special_tokens=True)]
-        if platen.pipeline and want[-1] != reference.encode(strings[-1], add_special_tokens=False).ids:
+        if platen.pipeline:
             tally.check(f"{title}: ids with template", strings, platen.run([("t", s.encode()) for s in strings]), want)
+        if platen.pipeline and reference.post_processor is not None and want[-1] != reference.encode(strings[-1], add_special_tokens=False).ids:
             pairs = list(zip(strings[: args.count // 20], reversed(strings)))
             want = [e.ids for e in reference.encode_batch_fast(pairs, add_special_tokens=True)]
             asked = [("2", len(a.encode()).to_bytes(4, "little") + a.encode() + b.encode()) for a, b in pairs]

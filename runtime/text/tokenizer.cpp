@@ -139,15 +139,15 @@ Status Tokenizer::append(std::string_view text, bool parseSpecial,
   return Status::ok();
 }
 
-/// The ids at the front or the back of a text.
+/// The ids at the front or the back of a text. A pipeline's template says what they are, and none
+/// if it has none.
 Status Tokenizer::appendEnd(bool front, std::vector<int32_t> &ids) const {
   if (pipeline_) {
     const plan::PipelineHeader &header = pipeline_->header();
     uint32_t begin = front ? 0 : header.before, count = front ? header.before : header.after;
     for (uint32_t i = 0; i < count; ++i)
       ids.push_back(pipeline_->templateId(begin + i));
-    if (header.before + header.after > 0)
-      return Status::ok(); // the template speaks for both ends
+    return Status::ok();
   }
   int32_t id = front ? bosId() : eosId();
   if (id < 0)

@@ -31,10 +31,11 @@ class SectionView;
 inline constexpr size_t kMaxTextBytes = size_t{256} << 20;
 
 struct EncodeOptions {
-  /// What the tokenizer's template puts before a text, or else its begin-of-sequence piece, first.
+  /// First the begin-of-sequence piece; of a pipeline what its template puts before a text, which
+  /// may be nothing.
   bool addBos = false;
-  /// What the template puts after a text, or else the end-of-sequence piece, last. Both together
-  /// are the library's add_special_tokens.
+  /// Last the end-of-sequence piece; of a pipeline what its template puts after a text. Both
+  /// together are the library's add_special_tokens.
   bool addEos = false;
   /// Control pieces spelled out in the text ("<bos>") become their ids; each stretch between them
   /// is encoded as a text of its own. Off, they are ordinary characters: text from outside can
