@@ -3,10 +3,9 @@
 //
 // What the tokenizers library would do with each part (normalizer, pre_tokenizer, added tokens,
 // decoder) must be expressible exactly; anything else is refused by name.
-#include <nlohmann/json.hpp>
-
 #include <set>
 
+#include "compiler/tokenizer/json_access.h"
 #include "compiler/tokenizer/tokenizer_model.h"
 #include "runtime/base/utf8.h"
 
@@ -20,30 +19,6 @@ using plan::PieceType;
 namespace {
 
 constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
-
-/// A part of the file as messages show it, cut short.
-std::string shown(const json &value) {
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return text.size() > 160 ? text.substr(0, 160) + "..." : text;
-}
-
-const json &child(const json &value, const char *key) {
-  static const json kNull;
-  auto found = value.is_object() ? value.find(key) : value.end();
-  return value.is_object() && found != value.end() ? *found : kNull;
-}
-
-std::string text(const json &value) { return value.is_string() ? value.get<std::string>() : ""; }
-bool flag(const json &value) { return value.is_boolean() && value.get<bool>(); }
-
-/// The members of a "Sequence", or the one thing itself; null gives none.
-std::vector<json> sequence(const json &value, const char *members) {
-  if (value.is_null())
-    return {};
-  const json &list = child(value, members);
-  return text(child(value, "type")) == "Sequence" && list.is_array() ? list.get<std::vector<json>>()
-                                                                     : std::vector<json>{value};
-}
 
 class HuggingFaceReader {
 public:
@@ -94,9 +69,11 @@ private:
 };
 
 Status HuggingFaceReader::checkModel() const {
+  const json &type = child(bpe_, "type");
+  if (type.is_string() ? type != "BPE" : child(bpe_, "vocab").is_array())
+    return refuse("model type", type);
   if (!bpe_.is_object() || !child(bpe_, "vocab").is_object())
     return broken("has no model.vocab, so it is no tokenizer.json");
-  const json &type = child(bpe_, "type");
   if (type != "BPE" && !(type.is_null() && child(bpe_, "merges").is_array()))
     return refuse("model type", type);
   if (!flag(child(bpe_, "byte_fallback")))

@@ -6,12 +6,11 @@
 #include <map>
 #include <set>
 
+#include "compiler/tokenizer/lookup_tables.h"
 #include "compiler/tokenizer/tokenizer_model.h"
 #include "runtime/base/utf8.h"
 
 namespace platen::compiler {
-
-using plan::kNoSymbol;
 
 namespace {
 
@@ -84,36 +83,17 @@ void SectionWriter::writePieces() {
   put(plan::kByteIds, byteIds);
 }
 
-/// Two levels: 256 characters a page; page 0 is the empty one that all unused ranges share.
 void SectionWriter::writeCharacters() {
-  std::map<char32_t, uint32_t> ordered(model_.characters.begin(), model_.characters.end());
-  std::vector<uint16_t> index(plan::kCodepointPages, 0);
-  std::vector<uint32_t> symbols(256, kNoSymbol);
-  for (const auto &[codepoint, symbol] : ordered) {
-    uint16_t &page = index[codepoint >> 8];
-    if (page == 0) {
-      page = static_cast<uint16_t>(symbols.size() / 256);
-      symbols.resize(symbols.size() + 256, kNoSymbol);
-    }
-    symbols[size_t{page} * 256 + (codepoint & 255)] = symbol;
-  }
-  put(plan::kCodepointPageIndex, index);
-  put(plan::kCodepointSymbols, symbols);
+  CharacterTable table = buildCharacters({model_.characters.begin(), model_.characters.end()});
+  put(plan::kCodepointPageIndex, table.pages);
+  put(plan::kCodepointSymbols, table.symbols);
 }
 
-/// Open addressing at two thirds full keeps the longest search short and the table small.
 void SectionWriter::writeMerges() {
-  auto slots = static_cast<uint32_t>(model_.merges.size() + model_.merges.size() / 2 + 1);
-  std::vector<plan::MergeSlot> table(slots);
-  header_.mergeSlots = slots;
-  for (const TokenizerMerge &merge : model_.merges) {
-    uint32_t slot = plan::mergeHash(merge.left, merge.right, slots), probe = 1;
-    for (; table[slot].merged != kNoSymbol; ++probe)
-      slot = slot + 1 == slots ? 0 : slot + 1;
-    table[slot] = {merge.left, merge.right, merge.merged, merge.rank};
-    header_.maxProbe = std::max(header_.maxProbe, probe);
-  }
-  put(plan::kMerges, table);
+  MergeTable table = buildMerges(model_.merges);
+  header_.mergeSlots = static_cast<uint32_t>(table.slots.size());
+  header_.maxProbe = table.maxProbe;
+  put(plan::kMerges, table.slots);
 }
 
 void SectionWriter::writeSpacePredecessors() {
@@ -131,43 +111,14 @@ void SectionWriter::writeSpacePredecessors() {
   put(plan::kSpacePredecessors, std::vector<uint32_t>(found.begin(), found.end()));
 }
 
-/// Sorted strings make a trie level by level: a node is a range of them that share their first
-/// `depth` bytes.
 void SectionWriter::writeTrie(const std::vector<uint32_t> &pieces, uint32_t firstTable) {
-  struct Range {
-    size_t begin, end, depth;
-  };
-  std::vector<std::pair<std::string_view, uint32_t>> sorted;
+  std::vector<std::pair<std::string_view, uint32_t>> strings;
   for (uint32_t id : pieces)
-    sorted.emplace_back(model_.pieces[id].text, id);
-  std::sort(sorted.begin(), sorted.end());
-  std::vector<Range> ranges{{0, 0, 0}};
-  std::vector<uint32_t> roots(256, 0);
-  std::vector<plan::TrieNode> nodes(1);
-  std::vector<plan::TrieEdge> edges;
-  auto split = [&](Range parent, auto addChild) {
-    for (size_t begin = parent.begin, end; begin < parent.end; begin = end) {
-      auto label = static_cast<unsigned char>(sorted[begin].first[parent.depth]);
-      for (end = begin + 1; end < parent.end; ++end)
-        if (static_cast<unsigned char>(sorted[end].first[parent.depth]) != label)
-          break;
-      addChild(label, static_cast<uint32_t>(ranges.size()));
-      ranges.push_back({begin, end, parent.depth + 1});
-    }
-  };
-  split({0, sorted.size(), 0}, [&](unsigned char label, uint32_t node) { roots[label] = node; });
-  for (size_t i = 1; i < ranges.size(); ++i) {
-    Range range = ranges[i];
-    plan::TrieNode node{static_cast<uint32_t>(edges.size()), 0, 0};
-    if (sorted[range.begin].first.size() == range.depth)
-      node.piecePlusOne = sorted[range.begin++].second + 1;
-    split(range, [&](unsigned char label, uint32_t child) { edges.push_back({label, child}); });
-    node.edgeCount = static_cast<uint32_t>(edges.size()) - node.firstEdge;
-    nodes.push_back(node);
-  }
-  put(static_cast<plan::TokenizerTable>(firstTable), roots);
-  put(static_cast<plan::TokenizerTable>(firstTable + 1), nodes);
-  put(static_cast<plan::TokenizerTable>(firstTable + 2), edges);
+    strings.emplace_back(model_.pieces[id].text, id);
+  Trie trie = buildTrie(std::move(strings));
+  put(static_cast<plan::TokenizerTable>(firstTable), trie.roots);
+  put(static_cast<plan::TokenizerTable>(firstTable + 1), trie.nodes);
+  put(static_cast<plan::TokenizerTable>(firstTable + 2), trie.edges);
 }
 
 } // namespace

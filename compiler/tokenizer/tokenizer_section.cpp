@@ -4,8 +4,11 @@
 #include <fstream>
 #include <set>
 
+#include "compiler/tokenizer/pipeline_model.h"
 #include "compiler/tokenizer/tokenizer_model.h"
 #include "runtime/base/utf8.h"
+#include "runtime/text/normalizers.h"
+#include "runtime/text/pipeline_view.h"
 
 namespace platen::compiler {
 
@@ -67,19 +70,64 @@ Status checkPieces(const TokenizerModel &model, const std::string &name) {
   return Status::ok();
 }
 
+namespace {
+
+/// Texts of added tokens as the tokenizer's own normalizers leave them: what matching and decoding
+/// see. The runtime's code does it, on a section that has no such tokens yet.
+Status normalizeTokens(TokenizerPipeline &pipeline, const std::string &name) {
+  if (pipeline.normalTokens.empty() || pipeline.normalizers.empty())
+    return Status::ok();
+  std::vector<uint32_t> tokens = std::exchange(pipeline.normalTokens, {});
+  PLATEN_ASSIGN_OR_RETURN(std::vector<std::byte> section, writePipelineSection(pipeline, name));
+  pipeline.normalTokens = std::move(tokens);
+  PLATEN_ASSIGN_OR_RETURN(text::PipelineView view, text::PipelineView::open(section));
+  for (uint32_t id : pipeline.normalTokens) {
+    PipelinePiece &piece = pipeline.pieces[id];
+    text::NormalText normal{piece.spelled, piece.spelled.size()};
+    PLATEN_RETURN_IF_ERROR(text::normalizePipeline(view, normal));
+    if (normal.text != piece.text && piece.inModel)
+      return base::unsupported("the added token '" + piece.spelled + "' becomes '" + normal.text +
+                                   "' when it is normalised, and the model's vocabulary holds it "
+                                   "too; platen does not implement that",
+                               name);
+    piece.text = normal.text;
+  }
+  return Status::ok();
+}
+
+Result<TokenizerSection> buildPipeline(std::string_view contents, const std::string &name) {
+  PLATEN_ASSIGN_OR_RETURN(TokenizerPipeline pipeline, readPipeline(contents, name));
+  PLATEN_RETURN_IF_ERROR(normalizeTokens(pipeline, name));
+  TokenizerSection section;
+  PLATEN_ASSIGN_OR_RETURN(section.bytes, writePipelineSection(pipeline, name));
+  // What the runtime would refuse must never reach a plan.
+  PLATEN_RETURN_IF_ERROR(text::PipelineView::open(section.bytes).status().at(name));
+  section.kind = plan::kPipelineName;
+  section.vocabulary = static_cast<uint32_t>(pipeline.pieces.size());
+  section.bos = pipeline.bos, section.eos = pipeline.eos;
+  section.unknown = pipeline.unknown, section.pad = pipeline.pad;
+  return section;
+}
+
+} // namespace
+
 Result<TokenizerSection> buildTokenizerSection(const std::filesystem::path &file) {
   PLATEN_ASSIGN_OR_RETURN(std::string contents, readFile(file));
   std::string name = file.string();
   size_t first = contents.find_first_not_of(" \t\r\n");
   bool isJson = first != std::string::npos && contents[first] == '{';
-  PLATEN_ASSIGN_OR_RETURN(TokenizerModel model, isJson ? readHuggingFace(contents, name)
-                                                       : readSentencePiece(contents, name));
+  auto model = isJson ? readHuggingFace(contents, name) : readSentencePiece(contents, name);
+  // Of tokenizer.json the first reader takes what works as sentencepiece's BPE does.
+  if (isJson && model.status().code() == base::StatusCode::kUnsupported)
+    return buildPipeline(contents, name);
+  if (!model.isOk())
+    return model.status();
   TokenizerSection section;
-  section.bytes = writeTokenizerSection(model);
+  section.bytes = writeTokenizerSection(*model);
   section.kind = plan::kSentencePieceBpeName;
-  section.vocabulary = static_cast<uint32_t>(model.pieces.size());
-  section.bos = model.bos, section.eos = model.eos;
-  section.unknown = model.unknown, section.pad = model.pad;
+  section.vocabulary = static_cast<uint32_t>(model->pieces.size());
+  section.bos = model->bos, section.eos = model->eos;
+  section.unknown = model->unknown, section.pad = model->pad;
   return section;
 }
 

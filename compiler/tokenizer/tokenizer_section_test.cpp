@@ -181,33 +181,72 @@ TEST(HuggingFaceReader, ReadsBothSpellingsOfMerges) {
 
 TEST(HuggingFaceReader, NamesWhatItDoesNotImplement) {
   StatusCode code = StatusCode::kUnsupported;
-  expectJsonFailure([](json &f) { f["model"]["type"] = "Unigram"; }, code,
-                    "model type \"Unigram\"");
-  expectJsonFailure([](json &f) { f["model"]["byte_fallback"] = false; }, code, "byte_fallback");
+  expectJsonFailure([](json &f) { f["model"]["type"] = "Magic"; }, code, "model type \"Magic\"");
   expectJsonFailure([](json &f) { f["model"]["dropout"] = 0.1; }, code, "model.dropout 0.1");
-  expectJsonFailure([](json &f) { f["model"]["ignore_merges"] = true; }, code, "ignore_merges");
   expectJsonFailure([](json &f) { f["model"]["end_of_word_suffix"] = "</w>"; }, code, "</w>");
-  expectJsonFailure([](json &f) { f["normalizer"] = nullptr; }, code, "normalizer null");
-  expectJsonFailure([](json &f) { f["normalizer"] = {{"type", "NFKC"}}; }, code, "NFKC");
-  expectJsonFailure([](json &f) { f["pre_tokenizer"] = {{"type", "ByteLevel"}}; }, code,
-                    "pre_tokenizer {\"type\":\"ByteLevel\"}");
-  expectJsonFailure([](json &f) { f["decoder"] = {{"type", "ByteLevel"}}; }, code, "decoder");
-  expectJsonFailure([](json &f) { f["decoder"] = nullptr; }, code, "decoder null");
-  expectJsonFailure([](json &f) { f["added_tokens"][0]["lstrip"] = true; }, code, "lstrip");
-  expectJsonFailure([](json &f) { f["model"]["vocab"]["gap"] = 5000; }, code, "'gap' has id 5000");
+  expectJsonFailure([](json &f) { f["model"]["vocab"]["far"] = 50000000; }, code,
+                    "'far' has id 50000000");
+  expectJsonFailure([](json &f) { f["normalizer"] = {{"type", "Nfz"}}; }, code,
+                    "normalizer {\"type\":\"Nfz\"}");
+  expectJsonFailure([](json &f) { f["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; }, code,
+                    "pre_tokenizer {\"type\":\"UnicodeScripts\"}");
+  expectJsonFailure([](json &f) { f["decoder"] = {{"type", "CTC"}}; }, code, "\"CTC\"");
   expectJsonFailure(
       [](json &f) {
-        f["model"]["merges"] = json::parse(R"([["<0x0A>", "a"]])");
-        f["model"]["vocab"]["<0x0A>a"] = 265;
+        f["normalizer"] = {{"type", "NFC"}};
+        f["post_processor"] = {{"type", "Other"}};
       },
-      code, "merges byte pieces");
+      code, "\"Other\"");
+  // What sees tokens one by one cannot come after what joins them.
   expectJsonFailure(
       [](json &f) {
-        f["normalizer"] = {
-            {"type", "Sequence"},
-            {"normalizers", {{{"type", "Prepend"}, {"prepend", "\u2581"}}, f["normalizer"]}}};
+        f["decoder"]["decoders"].push_back({{"type", "WordPiece"}, {"prefix", "##"}});
       },
-      code, "decoder");
+      code, "after what joins tokens");
+}
+
+TEST(HuggingFaceReader, NamesWhatARegularExpressionMustNotHave) {
+  const std::pair<const char *, const char *> cases[] = {
+      {R"((?<=a)b)", "'(?' of a kind"},
+      {R"((?>a+)b)", "'(?' of a kind"},
+      {R"(\bword)", "'\\b'"},
+      {R"((a)\1)", "'\\1'"},
+      {R"(^a)", "'^'"},
+      {R"(a(?!bc))", "lookahead at more than one character"},
+      {R"(\p{Klingon}+)", "'Klingon'"},
+      {R"((?i:großen))", "outside ASCII"},
+      {R"((?i:miss))", "ligature"},
+      {R"(a{2000})", "repetition count"},
+      {R"((ab)++)", "possessive"},
+      {R"([[:alpha:]]+)", "bracket class"},
+      {R"(a*)", "empty text"},
+      {R"(()", "no ')'"},
+      {R"(a))", "')' that nothing opened"},
+      {R"([a)", "no ']'"},
+  };
+  for (const auto &[pattern, part] : cases)
+    expectJsonFailure(
+        [&, regex = pattern](json &f) {
+          f["pre_tokenizer"] = {{"type", "Split"},
+                                {"pattern", {{"Regex", regex}}},
+                                {"behavior", "Isolated"},
+                                {"invert", false}};
+        },
+        StatusCode::kUnsupported, part);
+}
+
+TEST(HuggingFaceReader, WhatIsNoSentencePieceBecomesAPipeline) {
+  json file = smallJson();
+  file["normalizer"] = {{"type", "NFKC"}};
+  file["added_tokens"][0]["lstrip"] = true;
+  file["model"]["vocab"]["gap"] = 5000;
+  auto first = buildTokenizerSection(write("pipeline.json", file.dump()));
+  auto second = buildTokenizerSection(write("pipeline.json", file.dump()));
+  ASSERT_TRUE(first.isOk()) << first.status().toString();
+  EXPECT_EQ(first->kind, "pipeline");
+  EXPECT_EQ(first->vocabulary, 5001U);
+  EXPECT_EQ(first->bos, 1);
+  EXPECT_EQ(first->bytes, second->bytes);
 }
 
 TEST(HuggingFaceReader, NamesWhatContradictsItself) {
@@ -223,6 +262,7 @@ TEST(HuggingFaceReader, NamesWhatContradictsItself) {
       "twice");
   expectJsonFailure([](json &f) { f["model"]["vocab"]["b"] = f["model"]["vocab"]["a"]; }, code,
                     "two tokens");
+  expectJsonFailure([](json &f) { f["model"]["type"] = "Unigram"; }, code, "model.vocab");
   expectJsonFailure(
       [](json &f) {
         f["model"]["vocab"].erase("<0x41>");

@@ -23,7 +23,10 @@ inline constexpr uint32_t kCodepointPages = 0x110000 / 256;
 
 /// How text becomes tokens. Numbers are stored and never change; only kinds that exist here can be
 /// read.
-enum class TokenizerKind : uint32_t { kSentencePieceBpe = 1 };
+enum class TokenizerKind : uint32_t {
+  kSentencePieceBpe = 1,
+  kPipeline = 2, ///< runtime/plan/tokenizer_pipeline.h
+};
 inline constexpr std::string_view kSentencePieceBpeName = "sentencepiece-bpe";
 
 /// As sentencepiece's piece types; the numbers are stored.

@@ -136,7 +136,9 @@ class Platen:
             raise SystemExit("FAILED: two builds of the section differ")
 
     def _build(self, section_tool, model_file):
-        print(subprocess.run([section_tool, model_file, self.section], check=True, capture_output=True, text=True).stdout, end="")
+        says = subprocess.run([section_tool, model_file, self.section], check=True, capture_output=True, text=True).stdout
+        self.pipeline = says.startswith("pipeline")
+        print(says, end="")
         return self.section.read_bytes()
 
     def run(self, requests):
@@ -150,7 +152,7 @@ class Platen:
         answers, out, at = [], (self.folder / "out").read_bytes(), 0
         for verb, _ in requests:
             (count,), at = struct.unpack_from("<I", out, at), at + 4
-            if verb in "ep":
+            if verb in "ept2":
                 answers.append(list(struct.unpack_from(f"<{count}i", out, at)))
                 at += 4 * count
             else:

@@ -58,6 +58,18 @@ public:
     return best;
   }
 
+  /// Calls `visit(piece, bytes)` for every string of the set that `text` starts with, shortest
+  /// first.
+  template <typename Visit> void prefixes(std::string_view text, Visit visit) const {
+    uint32_t node = text.empty() ? 0 : roots_[static_cast<unsigned char>(text[0])];
+    for (size_t bytes = 1; node != 0; ++bytes) {
+      plan::TrieNode here = nodes_[node];
+      if (here.piecePlusOne != 0)
+        visit(here.piecePlusOne - 1, bytes);
+      node = bytes < text.size() ? child(here, static_cast<unsigned char>(text[bytes])) : 0;
+    }
+  }
+
 private:
   uint32_t child(const plan::TrieNode &node, uint32_t label) const;
 

@@ -3,10 +3,13 @@
 #include "runtime/text/tokenizer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/base/utf8.h"
 #include "runtime/text/merge.h"
 #include "runtime/text/normalize.h"
+#include "runtime/text/pipeline_codec.h"
+#include "runtime/text/pipeline_view.h"
 #include "runtime/text/section_view.h"
 
 namespace platen::text {
@@ -82,40 +85,106 @@ Status outsideVocabulary(int32_t id, int32_t size) {
                                "tokenizer");
 }
 
-Status appendSpecial(int32_t id, const char *what, std::vector<int32_t> &ids) {
-  if (id < 0)
-    return base::invalidArgument(std::string("the vocabulary has no ") + what +
-                                     " piece; encode without asking for it",
-                                 "tokenizer");
-  ids.push_back(id);
-  return Status::ok();
+/// `text`, or a copy in which bytes that are no UTF-8 are U+FFFD each.
+std::string_view validUtf8(std::string_view text, std::string &copy) {
+  if (base::isValidUtf8(text))
+    return text;
+  while (!text.empty()) {
+    uint32_t bytes = base::decodeUtf8(text).bytes;
+    copy += bytes == 0 ? base::kReplacementUtf8 : text.substr(0, bytes);
+    text.remove_prefix(std::max(bytes, 1U));
+  }
+  return copy;
+}
+
+/// The kind that a section names; whoever opens it checks the rest.
+uint32_t kindOf(std::span<const std::byte> section) {
+  plan::TokenizerHeader header;
+  if (section.size() < sizeof(header))
+    return 0;
+  std::memcpy(&header, section.data(), sizeof(header));
+  return header.kind;
 }
 
 } // namespace
 
-Tokenizer::Tokenizer(const SectionView &section)
-    : section_(std::make_unique<const SectionView>(section)) {}
+Tokenizer::Tokenizer() = default;
 Tokenizer::~Tokenizer() = default;
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::fromSection(std::span<const std::byte> section) {
-  PLATEN_ASSIGN_OR_RETURN(SectionView view, SectionView::open(section));
-  return std::unique_ptr<Tokenizer>(new Tokenizer(view));
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer());
+  if (kindOf(section) == static_cast<uint32_t>(plan::TokenizerKind::kPipeline)) {
+    PLATEN_ASSIGN_OR_RETURN(PipelineView view, PipelineView::open(section));
+    tokenizer->pipeline_ = std::make_unique<const PipelineView>(std::move(view));
+  } else {
+    PLATEN_ASSIGN_OR_RETURN(SectionView view, SectionView::open(section));
+    tokenizer->section_ = std::make_unique<const SectionView>(view);
+  }
+  return tokenizer;
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
-                                               const EncodeOptions &options) const {
+Status Tokenizer::append(std::string_view text, bool parseSpecial,
+                         std::vector<int32_t> &ids) const {
   if (text.size() > kMaxTextBytes)
     return base::invalidArgument("text of " + std::to_string(text.size()) +
                                      " bytes is longer than the limit of " +
                                      std::to_string(kMaxTextBytes) + "; split it",
                                  "tokenizer");
+  ids.reserve(ids.size() + text.size() / 3 + 2);
+  if (pipeline_) {
+    std::string copy;
+    return PipelineEncoder(*pipeline_, parseSpecial, ids).encode(validUtf8(text, copy));
+  }
+  Encoder(*section_, parseSpecial, ids).encode(text);
+  return Status::ok();
+}
+
+/// The ids at the front or the back of a text. A pipeline's template says what they are, and none
+/// if it has none.
+Status Tokenizer::appendEnd(bool front, std::vector<int32_t> &ids) const {
+  if (pipeline_) {
+    const plan::PipelineHeader &header = pipeline_->header();
+    uint32_t begin = front ? 0 : header.before, count = front ? header.before : header.after;
+    for (uint32_t i = 0; i < count; ++i)
+      ids.push_back(pipeline_->templateId(begin + i));
+    return Status::ok();
+  }
+  int32_t id = front ? bosId() : eosId();
+  if (id < 0)
+    return base::invalidArgument(std::string("the vocabulary has no ") + (front ? "begin" : "end") +
+                                     "-of-sequence piece; encode without asking for it",
+                                 "tokenizer");
+  ids.push_back(id);
+  return Status::ok();
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
+                                               const EncodeOptions &options) const {
   std::vector<int32_t> ids;
-  ids.reserve(text.size() / 3 + 2);
   if (options.addBos)
-    PLATEN_RETURN_IF_ERROR(appendSpecial(bosId(), "begin-of-sequence", ids));
-  Encoder(*section_, options.parseSpecial, ids).encode(text);
+    PLATEN_RETURN_IF_ERROR(appendEnd(true, ids));
+  PLATEN_RETURN_IF_ERROR(append(text, options.parseSpecial, ids));
   if (options.addEos)
-    PLATEN_RETURN_IF_ERROR(appendSpecial(eosId(), "end-of-sequence", ids));
+    PLATEN_RETURN_IF_ERROR(appendEnd(false, ids));
+  return ids;
+}
+
+Result<std::vector<int32_t>> Tokenizer::encodePair(std::string_view first, std::string_view second,
+                                                   const EncodeOptions &options) const {
+  const plan::PipelineHeader none, &header = pipeline_ ? pipeline_->header() : none;
+  uint32_t at = header.before + header.after;
+  if (header.pairBefore + header.pairBetween + header.pairAfter == 0)
+    return base::unsupported("this tokenizer has no template for two texts", "tokenizer");
+  std::vector<int32_t> ids;
+  auto put = [&](uint32_t count) {
+    for (uint32_t i = 0; i < count; ++i)
+      ids.push_back(pipeline_->templateId(at++));
+  };
+  put(header.pairBefore);
+  PLATEN_RETURN_IF_ERROR(append(first, options.parseSpecial, ids));
+  put(header.pairBetween);
+  PLATEN_RETURN_IF_ERROR(append(second, options.parseSpecial, ids));
+  put(header.pairAfter);
   return ids;
 }
 
@@ -129,29 +198,55 @@ Result<std::string> Tokenizer::decode(std::span<const int32_t> ids) const {
 }
 
 int32_t Tokenizer::vocabularySize() const {
-  return static_cast<int32_t>(section_->header().pieces);
+  return static_cast<int32_t>(pipeline_ ? pipeline_->header().pieces : section_->header().pieces);
 }
 std::string_view Tokenizer::pieceText(int32_t id) const {
-  return id < 0 || id >= vocabularySize() ? "" : section_->pieceText(static_cast<uint32_t>(id));
+  if (id < 0 || id >= vocabularySize())
+    return "";
+  auto piece = static_cast<uint32_t>(id);
+  return pipeline_ ? pipeline_->pieceText(piece) : section_->pieceText(piece);
 }
 bool Tokenizer::isControl(int32_t id) const {
-  return id >= 0 && id < vocabularySize() &&
-         section_->pieceType(static_cast<uint32_t>(id)) == plan::PieceType::kControl;
+  if (id < 0 || id >= vocabularySize())
+    return false;
+  auto piece = static_cast<uint32_t>(id);
+  return pipeline_ ? pipeline_->pieceIs(piece, plan::kPieceSpecial)
+                   : section_->pieceType(piece) == plan::PieceType::kControl;
 }
-int32_t Tokenizer::bosId() const { return section_->header().bos; }
-int32_t Tokenizer::eosId() const { return section_->header().eos; }
-int32_t Tokenizer::unknownId() const { return section_->header().unknown; }
-int32_t Tokenizer::padId() const { return section_->header().pad; }
-std::string_view Tokenizer::kind() const { return plan::kSentencePieceBpeName; }
+int32_t Tokenizer::bosId() const {
+  return pipeline_ ? pipeline_->header().bos : section_->header().bos;
+}
+int32_t Tokenizer::eosId() const {
+  return pipeline_ ? pipeline_->header().eos : section_->header().eos;
+}
+int32_t Tokenizer::unknownId() const {
+  return pipeline_ ? pipeline_->header().unknown : section_->header().unknown;
+}
+int32_t Tokenizer::padId() const {
+  return pipeline_ ? pipeline_->header().pad : section_->header().pad;
+}
+std::string_view Tokenizer::kind() const {
+  return pipeline_ ? plan::kPipelineName : plan::kSentencePieceBpeName;
+}
 
-StreamDecoder::StreamDecoder(const Tokenizer &tokenizer) : section_(*tokenizer.section_) {}
+StreamDecoder::StreamDecoder(const Tokenizer &tokenizer)
+    : section_(tokenizer.section_.get()),
+      pipeline_(tokenizer.pipeline_ ? std::make_unique<PipelineDecoder>(*tokenizer.pipeline_)
+                                    : nullptr),
+      size_(tokenizer.vocabularySize()) {}
+StreamDecoder::~StreamDecoder() = default;
+StreamDecoder::StreamDecoder(StreamDecoder &&) noexcept = default;
 
 Status StreamDecoder::push(int32_t id, std::string &out) {
   auto piece = static_cast<uint32_t>(id);
-  if (id < 0 || piece >= section_.header().pieces)
-    return outsideVocabulary(id, static_cast<int32_t>(section_.header().pieces));
-  if (section_.pieceType(piece) == plan::PieceType::kByte) {
-    pushByte(static_cast<char>(section_.byteOf(piece)), out);
+  if (id < 0 || id >= size_)
+    return outsideVocabulary(id, size_);
+  if (pipeline_) {
+    pipeline_->push(piece, out);
+    return Status::ok();
+  }
+  if (section_->pieceType(piece) == plan::PieceType::kByte) {
+    pushByte(static_cast<char>(section_->byteOf(piece)), out);
     return Status::ok();
   }
   dropPending(out);
@@ -160,6 +255,8 @@ Status StreamDecoder::push(int32_t id, std::string &out) {
 }
 
 void StreamDecoder::finish(std::string &out) {
+  if (pipeline_)
+    return pipeline_->finish(out);
   dropPending(out);
   started_ = prefixConsumed_ = false;
 }
@@ -194,14 +291,15 @@ void StreamDecoder::dropPending(std::string &out) {
 /// dropped.
 void StreamDecoder::pushPiece(uint32_t piece, std::string &out) {
   bool atStart = !prefixConsumed_ && !started_;
-  plan::PieceType type = section_.pieceType(piece);
+  plan::PieceType type = section_->pieceType(piece);
   if (type == plan::PieceType::kControl)
     return;
   if (type == plan::PieceType::kUnknown)
-    return pushText(section_.unknownSurface(), out);
-  std::string_view text = section_.pieceText(piece);
-  bool folds = section_.has(plan::kRemoveExtraWhitespaces);
-  if (atStart && (folds || section_.has(plan::kAddDummyPrefix)) && text.starts_with(kSpaceSymbol)) {
+    return pushText(section_->unknownSurface(), out);
+  std::string_view text = section_->pieceText(piece);
+  bool folds = section_->has(plan::kRemoveExtraWhitespaces);
+  if (atStart && (folds || section_->has(plan::kAddDummyPrefix)) &&
+      text.starts_with(kSpaceSymbol)) {
     text.remove_prefix(kSpaceSymbol.size());
     prefixConsumed_ = !folds; // folding drops every leading space, a dummy prefix is one
   }

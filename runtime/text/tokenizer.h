@@ -1,5 +1,8 @@
 // Text to tokens and back, from the tokenizer section of a plan.
 //
+// Two kinds of section. Kind pipeline (runtime/plan/tokenizer_pipeline.h): what Hugging Face
+// tokenizers does with a tokenizer.json, step by step: byte-level BPE, unigram, WordPiece.
+//
 // Kind sentencepiece-bpe: what sentencepiece's BPE models do (Kudo and Richardson 2018,
 // arXiv:1808.06226), id for id: optional dummy prefix and whitespace folding, U+2581 for spaces,
 // user-defined symbols first (longest match), merges by score, bytes for unknown characters. The
@@ -20,14 +23,20 @@
 
 namespace platen::text {
 
+class PipelineDecoder;
+class PipelineView;
 class SectionView;
 
 /// Longest text that encode() takes, in bytes.
 inline constexpr size_t kMaxTextBytes = size_t{256} << 20;
 
 struct EncodeOptions {
-  bool addBos = false; ///< the begin-of-sequence piece first
-  bool addEos = false; ///< the end-of-sequence piece last
+  /// First the begin-of-sequence piece; of a pipeline what its template puts before a text, which
+  /// may be nothing.
+  bool addBos = false;
+  /// Last the end-of-sequence piece; of a pipeline what its template puts after a text. Both
+  /// together are the library's add_special_tokens.
+  bool addEos = false;
   /// Control pieces spelled out in the text ("<bos>") become their ids; each stretch between them
   /// is encoded as a text of its own. Off, they are ordinary characters: text from outside can
   /// never forge a control token.
@@ -48,6 +57,10 @@ public:
   /// no such piece.
   base::Result<std::vector<int32_t>> encode(std::string_view text,
                                             const EncodeOptions &options = {}) const;
+  /// Two texts in one sequence, as the template joins them ([CLS] first [SEP] second [SEP]);
+  /// addBos and addEos do not count. Errors: as encode(); kUnsupported: no template.
+  base::Result<std::vector<int32_t>> encodePair(std::string_view first, std::string_view second,
+                                                const EncodeOptions &options = {}) const;
   /// Valid UTF-8; control pieces are invisible, bytes that form no character become U+FFFD each.
   /// Errors: kInvalidArgument: an id outside [0, vocabularySize()).
   base::Result<std::string> decode(std::span<const int32_t> ids) const;
@@ -63,13 +76,18 @@ public:
   int32_t eosId() const;
   int32_t unknownId() const;
   int32_t padId() const;
-  /// "sentencepiece-bpe".
+  /// "sentencepiece-bpe" or "pipeline".
   std::string_view kind() const;
 
 private:
   friend class StreamDecoder;
-  explicit Tokenizer(const SectionView &section);
+  Tokenizer();
+  base::Status append(std::string_view text, bool parseSpecial, std::vector<int32_t> &ids) const;
+  base::Status appendEnd(bool front, std::vector<int32_t> &ids) const;
+
+  // One of the two.
   std::unique_ptr<const SectionView> section_;
+  std::unique_ptr<const PipelineView> pipeline_;
 };
 
 /// Decodes token by token and holds back what is no complete character yet. The concatenation of
@@ -78,6 +96,8 @@ private:
 class StreamDecoder {
 public:
   explicit StreamDecoder(const Tokenizer &tokenizer);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder &&) noexcept;
 
   /// Appends the text that `id` completes to `out` (often nothing, always whole characters).
   /// Errors: kInvalidArgument: an id outside the vocabulary; `out` and the decoder are as before.
@@ -92,8 +112,10 @@ private:
   void pushPiece(uint32_t piece, std::string &out);
   void pushText(std::string_view text, std::string &out);
 
-  const SectionView &section_;
-  char pending_[4] = {}; ///< the start of a character
+  const SectionView *section_;                ///< null: pipeline_ decodes
+  std::unique_ptr<PipelineDecoder> pipeline_; ///< null: this class decodes
+  int32_t size_;                              ///< of the vocabulary
+  char pending_[4] = {};                      ///< the start of a character
   uint32_t pendingBytes_ = 0;
   bool started_ = false;        ///< some text came out
   bool prefixConsumed_ = false; ///< the dummy prefix was met and dropped

@@ -2,13 +2,19 @@
 // other tokenizers.
 //
 // Requests and answers are little-endian: u32 n, then n units.
-//   'e' n bytes of text -> u32 count, i32 ids         'p' the same, with control pieces in the text
-//   parsed 'd' n i32 ids       -> u32 bytes, text            's' the same, piece by piece through
-//   StreamDecoder 'b' n bytes of text -> u32 8, f64 CPU nanoseconds of one encode() (a benchmark)
+//   'e' n bytes of text -> u32 count, i32 ids
+//   'p' the same, with control pieces in the text parsed
+//   't' the same as 'p', with what the tokenizer puts at both ends
+//   '2' n bytes: u32 bytes of a first text, that, a second text -> ids of the pair, as 'p'
+//   'd' n i32 ids       -> u32 bytes, text
+//   's' the same, piece by piece through StreamDecoder
+//   'b' n bytes of text -> u32 8, f64 CPU nanoseconds of one encode() (a benchmark)
 // An error is answered by u32 0xFFFFFFFF and ends the program with its message on stderr. 's' also
 // checks that every piece of output is valid UTF-8.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -55,9 +61,26 @@ double cpuNanoseconds() {
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
+Status servePair(const Tokenizer &tokenizer, std::string_view text) {
+  uint32_t first = 0;
+  if (text.size() < sizeof(first))
+    return platen::base::invalidArgument("the pair has no size");
+  std::memcpy(&first, text.data(), sizeof(first));
+  text.remove_prefix(sizeof(first));
+  PLATEN_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
+                          tokenizer.encodePair(text.substr(0, first),
+                                               text.substr(std::min<size_t>(first, text.size())),
+                                               {.parseSpecial = true}));
+  answer(ids);
+  return Status::ok();
+}
+
 Status serveText(const Tokenizer &tokenizer, char verb, const std::string &text) {
+  if (verb == '2')
+    return servePair(tokenizer, text);
   platen::text::EncodeOptions options;
-  options.parseSpecial = verb == 'p';
+  options.parseSpecial = verb == 'p' || verb == 't';
+  options.addBos = options.addEos = verb == 't';
   double begin = cpuNanoseconds();
   PLATEN_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.encode(text, options));
   double ns = cpuNanoseconds() - begin;
@@ -81,7 +104,7 @@ Status serve(const Tokenizer &tokenizer) {
     uint32_t count = 0;
     if (!readExactly(&count, 1))
       return platen::base::invalidArgument("the request ends after its verb");
-    bool text = verb == 'e' || verb == 'p' || verb == 'b';
+    bool text = std::string_view("eptb2").find(verb) != std::string_view::npos;
     std::string bytes(text ? count : 0, '\0');
     std::vector<int32_t> ids(text ? 0 : count);
     if (!readExactly(bytes.data(), bytes.size()) || !readExactly(ids.data(), ids.size()))
