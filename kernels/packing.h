@@ -166,7 +166,7 @@ struct Packing {
 };
 
 /// Every packing there is. `weights` of the manifest name one of these.
-inline constexpr std::array<Packing, 17> kPackings = {{
+inline constexpr std::array<Packing, 18> kPackings = {{
     {"raw.f32", Packing::Layout::kRaw, Packing::Element::kF32},
     {"raw.bf16", Packing::Layout::kRaw, Packing::Element::kBF16},
     {"raw.f16", Packing::Layout::kRaw, Packing::Element::kF16},
