@@ -201,8 +201,9 @@ struct SelectRowsSpec {
 };
 
 /// One launch of loops (ops/loops/program.h), of graphs that have no serving form. Operands: the
-/// program's tensors, in order. Tokens of the step are the points of the parallel axes (1 if there
-/// is none); sizes that only a run knows are the step's symbols (kernel_abi.h, PlatenGraphStep).
+/// program's tensors, in order; one that is stored shares memory with no other. Tokens of the step
+/// are the points of the parallel axes (1 if there is none); sizes that only a run knows are the
+/// step's symbols (kernel_abi.h, PlatenGraphStep).
 struct LoopSpec {
   ops::loops::Program program;
   bool operator==(const LoopSpec &) const = default;

@@ -13,13 +13,72 @@ using ops::loops::Op;
 using ops::loops::Program;
 using ops::loops::Value;
 
+namespace {
+
+/// Whether axes a and b, in this order, stand only side by side in coordinates, so that b may count
+/// through both.
+class Neighbours {
+public:
+  Neighbours(const Program &program, uint32_t a, uint32_t b) : program_(program), a_(a), b_(b) {}
+
+  bool areOne() const {
+    for (const Node &node : program_.nodes) {
+      if (isUsed({node.a, node.b, node.c}) ||
+          (node.op == Op::kLoad && !areAdjacent(node.index, node.coordinates)))
+        return false;
+    }
+    for (const Fold &fold : program_.folds)
+      if (isUsed({fold.from, fold.to}) || isUsed(fold.initial) || isUsed(fold.next))
+        return false;
+    return std::all_of(program_.stores.begin(), program_.stores.end(), [&](const auto &store) {
+      return !isUsed({store.value, store.condition}) &&
+             areAdjacent(store.tensor, store.coordinates);
+    });
+  }
+
+private:
+  bool isAxis(Value value, uint32_t axis) const {
+    return value != kNoValue && program_.nodes[value].op == Op::kAxis &&
+           program_.nodes[value].index == axis;
+  }
+  bool isUsed(const std::vector<Value> &values) const {
+    return std::any_of(values.begin(), values.end(),
+                       [&](Value value) { return isAxis(value, a_) || isAxis(value, b_); });
+  }
+  /// Dimensions of 1 may lie between them.
+  bool areAdjacent(uint32_t tensor, const std::vector<Value> &coordinates) const {
+    const std::vector<Size> &dims = program_.tensors[tensor].dims;
+    bool afterA = false;
+    for (size_t i = 0; i < dims.size(); ++i) {
+      const bool isB = isAxis(coordinates[i], b_);
+      if (dims[i] == Size(1) && !isB && !isAxis(coordinates[i], a_))
+        continue;
+      if (isB != afterA || (isB && !(dims[i] == program_.extents[b_])))
+        return false;
+      afterA = isAxis(coordinates[i], a_);
+    }
+    return !afterA;
+  }
+
+  const Program &program_;
+  uint32_t a_, b_;
+};
+
+} // namespace
+
 LoopNest::LoopNest(const Program &program) {
   for (uint32_t axis = 0; axis < program.extents.size(); ++axis)
     if (!(program.extents[axis] == Size(1)))
       (axis < program.parallel ? rows : sequential).push_back(axis);
   if (!rows.empty()) {
     inner = rows.back();
+    width = program.extents[*inner];
     rows.pop_back();
+  }
+  for (uint32_t last = inner.value_or(0);
+       !rows.empty() && Neighbours(program, rows.back(), last).areOne(); rows.pop_back()) {
+    last = rows.back();
+    width = program.extents[last] * width;
   }
 }
 

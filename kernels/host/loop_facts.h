@@ -10,14 +10,16 @@
 namespace platen::kernels {
 
 /// How the domain's axes become loops: rows of points, the points of a row, then the sequential
-/// axes. An axis that has but the coordinate 0 is no loop.
+/// axes. An axis that has but the coordinate 0 is no loop. Axes that are always read and stored
+/// side by side are one, the last of them, which then counts through all; the others stay 0.
 struct LoopNest {
-  std::vector<uint32_t> rows;       ///< parallel axes, outermost first; their product is the rows
-  std::optional<uint32_t> inner;    ///< the innermost parallel axis
+  std::vector<uint32_t> rows;    ///< parallel axes, outermost first; their product is the rows
+  std::optional<uint32_t> inner; ///< the innermost parallel axis
+  base::Size width = 1;          ///< points of a row: of `inner` and the axes that are one with it
   std::vector<uint32_t> sequential; ///< outermost first
 
   explicit LoopNest(const ops::loops::Program &program);
-  /// 0: outside all loops; 1: in a row; 2: at a point; 3 + i: in sequential[i].
+  /// 0: outside all loops, or always 0; 1: in a row; 2: at a point; 3 + i: in sequential[i].
   uint32_t levelOf(uint32_t axis) const;
   uint32_t innermost() const { return 2 + static_cast<uint32_t>(sequential.size()); }
 };

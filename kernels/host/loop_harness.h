@@ -99,9 +99,9 @@ inline std::string differs(const ops::Tensor &got, const ops::Tensor &want, doub
   return "";
 }
 
-/// Runs the program on random operands: as evaluate() says, and bit for bit the same however its
-/// units are cut.
-inline void expectAsEvaluated(const loops::Program &program, const HostTarget &target,
+/// Runs the program, compiled in `code`, on random operands: as evaluate() says, and bit for bit
+/// the same however its units are cut.
+inline void expectAsEvaluated(const Code &code, const loops::Program &program,
                               std::span<const int64_t> symbols, double tolerance = 0,
                               uint32_t seed = 1) {
   std::mt19937 random(seed);
@@ -118,7 +118,6 @@ inline void expectAsEvaluated(const loops::Program &program, const HostTarget &t
     pointers.push_back(&tensor);
   const base::Status evaluated = loops::evaluate(program, pointers, symbols);
   ASSERT_TRUE(evaluated.isOk()) << evaluated.toString();
-  const Code code = compile({LoopSpec{program}}, target);
   const std::vector<ops::Tensor> whole = runLoops(code, program, given, symbols, 1);
   for (size_t i = 0; i < want.size(); ++i)
     EXPECT_EQ(differs(whole[i], want[i], tolerance), "") << "tensor " << i << "\n" << program.key();

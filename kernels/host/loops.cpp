@@ -320,8 +320,7 @@ void LoopBuilder::buildPoints(Value from, Value to) {
 }
 
 void LoopBuilder::buildRows(Value from, Value to) {
-  const Value width = sizeValue(program_.extents[*nest_.inner]), zero = ir_.i64(0),
-              one = ir_.i64(1);
+  const Value width = sizeValue(nest_.width), zero = ir_.i64(0), one = ir_.i64(1);
   const Value lastRow = ir_.div(ir_.sub(to, one), width);
   scf::ForOp loop = makeLoop(ir_.div(from, width), ir_.add(lastRow, one));
   inScope(loop, loop.getBody(), true, {}, [&] {

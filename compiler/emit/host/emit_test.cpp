@@ -3,6 +3,7 @@
 // threads.
 #include "compiler/emit/host/emit.h"
 #include "kernels/descriptor.h"
+#include "ops/loops/builder.h"
 
 #include <gtest/gtest.h>
 
@@ -114,6 +115,55 @@ TEST(EmitHost, Avx2UsesNothingNewer) {
     const auto *product = std::get_if<MatmulSpec>(&spec);
     const bool integer = product != nullptr && product->packing.isQuantized();
     EXPECT_EQ(integer, has(text, "vpmaddubsw"));
+  }
+}
+
+using ops::loops::Builder;
+using ops::loops::Kind;
+using LoopValue = ops::loops::Value;
+
+/// z[i] = x[i] + y[i], of as many elements as symbol 0 says.
+LoopSpec addition() {
+  const base::Size count = base::Size::symbol(0);
+  Builder b;
+  const uint32_t x = b.tensor({base::DType::kF32, {count}}),
+                 y = b.tensor({base::DType::kF32, {count}}),
+                 z = b.tensor({base::DType::kF32, {count}});
+  const std::vector<LoopValue> at = {b.axis(0)};
+  b.store(z, at, b.add(b.load(x, at), b.load(y, at)));
+  return {b.finish({count}, 1)};
+}
+
+/// y[i] = sum of x[k] * w[i, k].
+LoopSpec dotProduct() {
+  const base::Size rows = base::Size::symbol(0), depth = base::Size::symbol(1);
+  Builder b;
+  const uint32_t x = b.tensor({base::DType::kF32, {depth}}),
+                 w = b.tensor({base::DType::kF32, {rows, depth}}),
+                 y = b.tensor({base::DType::kF32, {rows}});
+  const LoopValue row = b.axis(0);
+  b.store(y, std::vector{row}, b.sum(b.size(depth), Kind::kF32, [&](LoopValue k) {
+    return b.mul(b.load(x, std::vector{k}), b.load(w, std::vector{row, k}));
+  }));
+  return {b.finish({rows}, 1)};
+}
+
+TEST(EmitHost, LoopsAreVectors) {
+  for (const HostTarget &target : kHostTargets) {
+    const std::string reg = target.vectorBits == 512 ? "%zmm" : "%ymm";
+    auto line = [&](const std::string &text, const std::string &word) {
+      for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+        if (has(text.substr(at, text.find('\n', at) - at), reg))
+          return true;
+      return false;
+    };
+    const std::string sum = assembly(addition(), target), dot = assembly(dotProduct(), target);
+    EXPECT_TRUE(line(sum, "vaddps")) << sum;
+    EXPECT_TRUE(line(dot, "vmulps") && line(dot, "vaddps")) << dot;
+    EXPECT_FALSE(has(dot, "vfmadd")) << "products are rounded before they are added";
+    if (target.vectorBits == 256) {
+      EXPECT_FALSE(has(sum + dot, "%zmm") || has(sum + dot, "%k1"));
+    }
   }
 }
 
