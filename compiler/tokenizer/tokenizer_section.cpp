@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "compiler/tokenizer/chat_reader.h"
 #include "compiler/tokenizer/pipeline_model.h"
 #include "compiler/tokenizer/tokenizer_model.h"
 #include "runtime/base/utf8.h"
@@ -111,7 +112,9 @@ Result<TokenizerSection> buildPipeline(std::string_view contents, const std::str
 
 } // namespace
 
-Result<TokenizerSection> buildTokenizerSection(const std::filesystem::path &file) {
+namespace {
+
+Result<TokenizerSection> buildWithoutChat(const std::filesystem::path &file) {
   PLATEN_ASSIGN_OR_RETURN(std::string contents, readFile(file));
   std::string name = file.string();
   size_t first = contents.find_first_not_of(" \t\r\n");
@@ -128,6 +131,15 @@ Result<TokenizerSection> buildTokenizerSection(const std::filesystem::path &file
   section.vocabulary = static_cast<uint32_t>(model->pieces.size());
   section.bos = model->bos, section.eos = model->eos;
   section.unknown = model->unknown, section.pad = model->pad;
+  return section;
+}
+
+} // namespace
+
+Result<TokenizerSection> buildTokenizerSection(const std::filesystem::path &file) {
+  PLATEN_ASSIGN_OR_RETURN(TokenizerSection section, buildWithoutChat(file));
+  PLATEN_ASSIGN_OR_RETURN(ChatSource chat, readChat(file.parent_path()));
+  appendChat(chat, section.bytes);
   return section;
 }
 

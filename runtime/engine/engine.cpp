@@ -411,6 +411,14 @@ Result<std::string> Engine::decode(std::span<const int32_t> tokens) const {
   return parts.text->decode(tokens);
 }
 
+Result<std::string> Engine::renderChat(const std::string &messages,
+                                       const ChatOptions &options) const {
+  const EngineParts &parts = impl_->core_.parts();
+  if (!parts.text)
+    return base::unsupported("the plan holds no tokenizer");
+  return parts.text->renderChat(messages, options);
+}
+
 std::string_view finishReasonName(FinishReason reason) {
   switch (reason) {
   case FinishReason::kStopToken:

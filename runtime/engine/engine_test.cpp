@@ -274,6 +274,13 @@ TEST(Engine, RefusesWhatCannotWorkAndSaysWhy) {
       << "the longest that fits";
 }
 
+TEST(Engine, WithoutAChatTemplateConversationsAreRefusedByName) {
+  Engine engine = makeEngine(Style::kHash);
+  auto prompt = engine.renderChat(R"([{"role": "user", "content": "hello"}])");
+  EXPECT_EQ(prompt.status().code(), base::StatusCode::kUnsupported);
+  EXPECT_NE(prompt.status().toString().find("chat template"), std::string::npos);
+}
+
 TEST(Engine, WithoutATokenizerTokenIdsStillWork) {
   EngineParts parts = fake::makeParts(Style::kAlphabet);
   parts.text = nullptr;

@@ -1,6 +1,7 @@
 // Puts an engine together from a plan file: mapping, tokenizer, device, executor, page budget.
 #include "runtime/engine/choose_device.h"
 #include "runtime/engine/parts.h"
+#include "runtime/text/chat_template.h"
 #include "runtime/text/tokenizer.h"
 
 #include <algorithm>
@@ -52,8 +53,9 @@ private:
 
 class PlanText : public TextCodec {
 public:
-  PlanText(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<text::Tokenizer> tokenizer)
-      : plan_(std::move(plan)), tokenizer_(std::move(tokenizer)) {}
+  PlanText(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<text::Tokenizer> tokenizer,
+           std::optional<text::ChatTemplate> chat)
+      : plan_(std::move(plan)), tokenizer_(std::move(tokenizer)), chat_(std::move(chat)) {}
   Result<std::vector<int32_t>> encode(std::string_view text, bool add_bos,
                                       bool parse_special) const override {
     text::EncodeOptions options;
@@ -67,10 +69,21 @@ public:
   std::unique_ptr<TextDecoder> decoder() const override {
     return std::make_unique<PlanDecoder>(*tokenizer_);
   }
+  Result<std::string> renderChat(const std::string &messages,
+                                 const ChatOptions &options) const override {
+    if (!chat_)
+      return TextCodec::renderChat(messages, options);
+    return chat_->render({.messages = messages,
+                          .tools = options.tools,
+                          .variables = std::string(tokenizer_->chatVariables()),
+                          .moreVariables = options.variables,
+                          .addGenerationPrompt = options.add_generation_prompt});
+  }
 
 private:
   std::shared_ptr<const plan::Plan> plan_; // whose section the tokenizer reads
   std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::optional<text::ChatTemplate> chat_;
 };
 
 // An option that may lower a limit of the plan.
@@ -160,7 +173,12 @@ Result<std::unique_ptr<TextCodec>> openTokenizer(const std::shared_ptr<const pla
   if (plan->manifest().tokenizer.kind.empty())
     return std::unique_ptr<TextCodec>();
   PLATEN_ASSIGN_OR_RETURN(auto tokenizer, text::Tokenizer::fromSection(plan->tokenizer()));
-  return std::unique_ptr<TextCodec>(std::make_unique<PlanText>(plan, std::move(tokenizer)));
+  std::optional<text::ChatTemplate> chat;
+  if (!tokenizer->chatTemplate().empty()) {
+    PLATEN_ASSIGN_OR_RETURN(chat, text::ChatTemplate::parse(tokenizer->chatTemplate()));
+  }
+  return std::unique_ptr<TextCodec>(
+      std::make_unique<PlanText>(plan, std::move(tokenizer), std::move(chat)));
 }
 
 Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &options) {

@@ -38,6 +38,13 @@ public:
                                                     bool parse_special) const = 0;
   virtual base::Result<std::string> decode(std::span<const int32_t> tokens) const = 0;
   virtual std::unique_ptr<TextDecoder> decoder() const = 0;
+  /// The prompt of a conversation; see Engine::renderChat().
+  virtual base::Result<std::string> renderChat(const std::string &messages,
+                                               const ChatOptions &options) const {
+    (void)messages, (void)options;
+    return base::unsupported("the plan holds no chat template; compile it with a "
+                             "chat_template.jinja or tokenizer_config.json beside the tokenizer");
+  }
 };
 
 struct EngineParts {

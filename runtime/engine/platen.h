@@ -186,6 +186,13 @@ struct Metrics {
   int64_t free_pages = 0;
 };
 
+/// Of Engine::renderChat().
+struct ChatOptions {
+  std::string tools = {};     ///< JSON: a list of functions that the model may call; empty: none
+  std::string variables = {}; ///< JSON: an object of what else the template reads; empty: none
+  bool add_generation_prompt = true; ///< end with what begins the model's answer
+};
+
 class Engine {
 public:
   /// Errors: kNotFound/kIo/kCorrupt (the file, or no such device), kUnsupported (its version, or no
@@ -233,6 +240,14 @@ public:
   base::Result<std::vector<int32_t>> encode(std::string_view text, bool add_bos = true,
                                             bool parse_special = false) const;
   base::Result<std::string> decode(std::span<const int32_t> tokens) const;
+
+  /// The prompt that the plan's chat template makes of a conversation: JSON, a list of objects with
+  /// "role" and "content" (and what else the template reads, as "tool_calls"). Submit it with
+  /// parse_special and without add_bos: the template writes the control tokens itself, so texts in
+  /// messages can spell them too. kUnsupported without a template; kInvalidArgument: no JSON, or
+  /// what the template does not allow.
+  base::Result<std::string> renderChat(const std::string &messages,
+                                       const ChatOptions &options = {}) const;
 
   const ModelInfo &model() const;
   Metrics metrics() const;

@@ -150,6 +150,25 @@ int platen_engine_stop(PlatenEngine *engine) {
   return call([&] { return engine->engine.stop(); });
 }
 
+int platen_render_chat(PlatenEngine *engine, const char *messages, const char *tools,
+                       int32_t add_generation_prompt, char *text, size_t capacity, size_t *bytes) {
+  if (engine == nullptr || messages == nullptr || bytes == nullptr)
+    return failArgument("engine, messages and bytes must not be NULL");
+  return call([&]() -> Status {
+    PLATEN_ASSIGN_OR_RETURN(
+        std::string prompt,
+        engine->engine.renderChat(messages, {.tools = tools == nullptr ? "" : tools,
+                                             .add_generation_prompt = add_generation_prompt != 0}));
+    *bytes = prompt.size();
+    if (text == nullptr || capacity < prompt.size())
+      return platen::base::invalidArgument("the prompt takes " + std::to_string(prompt.size()) +
+                                           " bytes, more than the capacity of " +
+                                           std::to_string(capacity));
+    std::copy(prompt.begin(), prompt.end(), text);
+    return {};
+  });
+}
+
 int platen_submit(PlatenEngine *engine, const PlatenRequest *given, uint64_t *id) {
   if (engine == nullptr || given == nullptr || id == nullptr)
     return failArgument("engine, request and id must not be NULL");

@@ -86,6 +86,13 @@ typedef struct PlatenRequest {
   int32_t ignore_eos;    /* not 0: the model's end-of-sequence tokens do not stop */
 } PlatenRequest;
 
+/* The prompt that the plan's chat template makes of a conversation: JSON, a list of objects with
+ * "role" and "content". `tools`: JSON, a list of functions, or NULL. *bytes becomes the prompt's
+ * size; it is copied into `text`, without NUL, if `capacity` is at least that (else
+ * PLATEN_INVALID_ARGUMENT; call again with more). Submit it with parse_special and no_bos. */
+int platen_render_chat(PlatenEngine *engine, const char *messages, const char *tools,
+                       int32_t add_generation_prompt, char *text, size_t capacity, size_t *bytes);
+
 /* Everything is copied. */
 int platen_submit(PlatenEngine *engine, const PlatenRequest *request, uint64_t *id);
 int platen_cancel(PlatenEngine *engine, uint64_t id);

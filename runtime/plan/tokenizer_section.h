@@ -18,6 +18,7 @@ namespace platen::plan {
 
 inline constexpr uint32_t kTokenizerMagic = 0x4B4F5450; // "PTOK"
 inline constexpr uint32_t kTokenizerVersion = 1;
+inline constexpr uint32_t kChatMagic = 0x54484350; // "PCHT"
 inline constexpr uint32_t kNoSymbol = 0xFFFFFFFF;
 inline constexpr uint32_t kCodepointPages = 0x110000 / 256;
 
@@ -103,6 +104,15 @@ struct TrieEdge {
   uint32_t label = 0, node = 0;
 };
 
+/// The very end of a section of either kind, when it carries a chat template: before this record
+/// stand `templateBytes` of the template's source and `variablesBytes` of a JSON object of the
+/// variables that it reads ("bos_token", ...).
+struct ChatTrailer {
+  uint64_t templateBytes = 0, variablesBytes = 0;
+  uint32_t version = 1;
+  uint32_t magic = kChatMagic;
+};
+
 /// First slot to look at for (left, right).
 constexpr uint32_t mergeHash(uint32_t left, uint32_t right, uint32_t slots) {
   uint64_t mixed = ((uint64_t{left} << 32) | right) * 0x9E3779B97F4A7C15ULL;
@@ -110,6 +120,7 @@ constexpr uint32_t mergeHash(uint32_t left, uint32_t right, uint32_t slots) {
 }
 
 static_assert(sizeof(TokenizerHeader) == 48 + 16 * kTokenizerTableCount);
+static_assert(sizeof(ChatTrailer) == 24);
 static_assert(sizeof(MergeSlot) == 16 && sizeof(TrieNode) == 12 && sizeof(TrieEdge) == 8);
 
 } // namespace platen::plan

@@ -12,7 +12,7 @@ using base::Status;
 
 namespace {
 
-constexpr uint32_t kMaxDepth = 100;
+constexpr uint32_t kMaxDepth = 100, kMaxTree = 1000;
 
 using Kind = Expression::Kind;
 
@@ -59,6 +59,19 @@ private:
     auto node = std::make_unique<Expression>();
     node->kind = kind, node->text = std::move(text), node->line = now().line;
     return node;
+  }
+
+  /// Sets the depth of a node whose parts are complete; chains nest as brackets do.
+  Status seal(Expression &node) const {
+    auto take = [&node](const ExpressionPtr &part) {
+      if (part)
+        node.depth = std::max(node.depth, part->depth + 1);
+    };
+    for (const ExpressionPtr &part : node.parts)
+      take(part);
+    for (const Argument &argument : node.arguments)
+      take(argument.value);
+    return node.depth > kMaxTree ? refuse("an expression nested so deeply") : Status::ok();
   }
 
   Status statements(Block &block, std::initializer_list<std::string_view> ends);
@@ -224,6 +237,7 @@ Status Parser::setTag(Statement &statement) {
   statement.kind = Statement::kSetBlock;
   while (is(Token::kOperator, "|")) {
     PLATEN_ASSIGN_OR_RETURN(statement.value, filter(std::move(statement.value)));
+    PLATEN_RETURN_IF_ERROR(seal(*statement.value));
   }
   PLATEN_RETURN_IF_ERROR(endTag());
   PLATEN_RETURN_IF_ERROR(statements(statement.body, {"endset"}));
@@ -285,6 +299,7 @@ Result<ExpressionPtr> Parser::expression(bool choice) {
     whole->parts.push_back(std::move(node));
     whole->parts.push_back(std::move(condition));
     whole->parts.push_back(std::move(otherwise));
+    PLATEN_RETURN_IF_ERROR(seal(*whole));
     node = std::move(whole);
   }
   return node;
@@ -305,6 +320,7 @@ Result<ExpressionPtr> Parser::binary(uint32_t level) {
     PLATEN_ASSIGN_OR_RETURN(ExpressionPtr right, binary(level + 1));
     whole->parts.push_back(std::move(node));
     whole->parts.push_back(std::move(right));
+    PLATEN_RETURN_IF_ERROR(seal(*whole));
     node = std::move(whole);
   }
   return node;
@@ -319,6 +335,7 @@ Result<ExpressionPtr> Parser::notLevel() {
   ExpressionPtr whole = make(Kind::kUnary, take().text);
   PLATEN_ASSIGN_OR_RETURN(ExpressionPtr inner, notLevel());
   whole->parts.push_back(std::move(inner));
+  PLATEN_RETURN_IF_ERROR(seal(*whole));
   return whole;
 }
 
@@ -343,6 +360,7 @@ Result<ExpressionPtr> Parser::compare() {
     PLATEN_ASSIGN_OR_RETURN(ExpressionPtr right, binary(3));
     whole->parts.push_back(std::move(node));
     whole->parts.push_back(std::move(right));
+    PLATEN_RETURN_IF_ERROR(seal(*whole));
     node = std::move(whole);
   }
 }
@@ -359,6 +377,7 @@ Result<ExpressionPtr> Parser::unary(bool filters) {
   } else {
     PLATEN_ASSIGN_OR_RETURN(node, primary());
   }
+  PLATEN_RETURN_IF_ERROR(seal(*node));
   PLATEN_ASSIGN_OR_RETURN(node, postfix(std::move(node)));
   return filters ? filtersAndTests(std::move(node)) : Result<ExpressionPtr>(std::move(node));
 }
@@ -440,13 +459,16 @@ Result<ExpressionPtr> Parser::postfix(ExpressionPtr node) {
       if (is(Token::kOperator, "(") && !isMethod(whole->text))
         return refuse("the method '" + whole->text + "'");
       whole->parts.push_back(std::move(node));
+      PLATEN_RETURN_IF_ERROR(seal(*whole));
       node = std::move(whole);
     } else if (op("[")) {
       PLATEN_ASSIGN_OR_RETURN(node, subscript(std::move(node)));
+      PLATEN_RETURN_IF_ERROR(seal(*node));
     } else if (op("(")) {
       ExpressionPtr whole = make(Kind::kCall);
       PLATEN_RETURN_IF_ERROR(arguments(whole->arguments));
       whole->parts.push_back(std::move(node));
+      PLATEN_RETURN_IF_ERROR(seal(*whole));
       node = std::move(whole);
     } else {
       return node;
@@ -505,8 +527,11 @@ Result<ExpressionPtr> Parser::filtersAndTests(ExpressionPtr node) {
   for (;;) {
     if (is(Token::kOperator, "|")) {
       PLATEN_ASSIGN_OR_RETURN(node, filter(std::move(node)));
+      PLATEN_RETURN_IF_ERROR(seal(*node));
     } else if (is(Token::kName, "is")) {
       PLATEN_ASSIGN_OR_RETURN(node, test(std::move(node)));
+      PLATEN_RETURN_IF_ERROR(seal(*node->parts[0]));
+      PLATEN_RETURN_IF_ERROR(seal(*node));
     } else {
       return node;
     }

@@ -37,6 +37,7 @@ struct Expression {
     kChoice,    ///< parts[0] if parts[1] else parts[2]; the last may be null
   } kind = kConstant;
   uint32_t line = 0;
+  uint32_t depth = 1; ///< of the tree below
   std::string text;
   Value value;
   std::vector<ExpressionPtr> parts;

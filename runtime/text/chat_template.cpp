@@ -23,7 +23,7 @@ struct Macro {
 
 namespace {
 
-constexpr uint64_t kMaxSteps = 20'000'000;
+constexpr uint64_t kMaxSteps = 2'000'000;
 constexpr size_t kMaxOutput = size_t{256} << 20;
 constexpr uint32_t kMaxCalls = 60;
 constexpr int64_t kMaxRange = 100'000; // as the sandbox of the reference limits it
@@ -402,19 +402,23 @@ Result<std::string> ChatTemplate::render(const ChatContext &context) const {
     return value.isOk() ? value : Result<chat::Value>(value.status().at(what));
   };
   PLATEN_ASSIGN_OR_RETURN(chat::Value messages, json(context.messages, "messages"));
-  chat::Value tools, variables(chat::Dict{});
+  chat::Value tools;
   if (!context.tools.empty()) {
     PLATEN_ASSIGN_OR_RETURN(tools, json(context.tools, "tools"));
-  }
-  if (!context.variables.empty()) {
-    PLATEN_ASSIGN_OR_RETURN(variables, json(context.variables, "variables"));
   }
   renderer.define("messages", std::move(messages));
   renderer.define("tools", std::move(tools));
   renderer.define("documents", chat::Value());
   renderer.define("add_generation_prompt", chat::Value(context.addGenerationPrompt));
-  for (size_t i = 0; variables.dict() != nullptr && i < variables.dict()->size(); ++i)
-    renderer.define((*variables.dict())[i].first, (*variables.dict())[i].second);
+  for (const std::string *text : {&context.variables, &context.moreVariables}) {
+    if (text->empty())
+      continue;
+    PLATEN_ASSIGN_OR_RETURN(chat::Value variables, json(*text, "variables"));
+    if (variables.dict() == nullptr)
+      return base::invalidArgument("is no JSON object", "variables");
+    for (const auto &[name, value] : *variables.dict())
+      renderer.define(name, value);
+  }
   try {
     return renderer.run(tree_->block);
   } catch (const chat::ChatError &error) {

@@ -15,11 +15,13 @@ namespace platen::text {
 
 struct ChatContext {
   /// JSON: the list of messages, [{"role": ..., "content": ...}, ...].
-  std::string messages;
+  std::string messages = {};
   /// JSON: a list of tools; empty: none.
-  std::string tools;
+  std::string tools = {};
   /// JSON: an object of further variables ("bos_token", "enable_thinking", ...); empty: none.
-  std::string variables;
+  std::string variables = {};
+  /// The same; what it holds goes before `variables`.
+  std::string moreVariables = {};
   bool addGenerationPrompt = false;
   /// What strftime_now() tells: seconds since 1970, in UTC; -1: now.
   int64_t now = -1;

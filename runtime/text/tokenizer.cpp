@@ -97,6 +97,29 @@ std::string_view validUtf8(std::string_view text, std::string &copy) {
   return copy;
 }
 
+/// The chat template at the end of a section, if it has one.
+Status readChat(std::span<const std::byte> section, std::string_view &source,
+                std::string_view &variables) {
+  plan::ChatTrailer trailer;
+  if (section.size() < sizeof(trailer))
+    return Status::ok();
+  size_t end = section.size() - sizeof(trailer);
+  std::memcpy(&trailer, section.data() + end, sizeof(trailer));
+  if (trailer.magic != plan::kChatMagic)
+    return Status::ok();
+  if (trailer.version != 1)
+    return base::unsupported("chat template of version " + std::to_string(trailer.version) +
+                                 ", this runtime reads version 1; compile the plan again",
+                             "tokenizer section");
+  if (trailer.templateBytes > end || trailer.variablesBytes > end - trailer.templateBytes)
+    return base::corrupt("its chat template lies outside it; the plan is damaged, compile it again",
+                         "tokenizer section");
+  std::string_view text(reinterpret_cast<const char *>(section.data()), end);
+  variables = text.substr(end - trailer.variablesBytes);
+  source = text.substr(end - trailer.variablesBytes - trailer.templateBytes, trailer.templateBytes);
+  return Status::ok();
+}
+
 /// The kind that a section names; whoever opens it checks the rest.
 uint32_t kindOf(std::span<const std::byte> section) {
   plan::TokenizerHeader header;
@@ -120,6 +143,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::fromSection(std::span<const std::b
     PLATEN_ASSIGN_OR_RETURN(SectionView view, SectionView::open(section));
     tokenizer->section_ = std::make_unique<const SectionView>(view);
   }
+  PLATEN_RETURN_IF_ERROR(readChat(section, tokenizer->chatTemplate_, tokenizer->chatVariables_));
   return tokenizer;
 }
 

@@ -76,6 +76,10 @@ public:
   int32_t eosId() const;
   int32_t unknownId() const;
   int32_t padId() const;
+  /// Source of the chat template (chat_template.h) that the section carries, and a JSON object of
+  /// the variables it reads; empty: none.
+  std::string_view chatTemplate() const { return chatTemplate_; }
+  std::string_view chatVariables() const { return chatVariables_; }
   /// "sentencepiece-bpe" or "pipeline".
   std::string_view kind() const;
 
@@ -85,6 +89,7 @@ private:
   base::Status append(std::string_view text, bool parseSpecial, std::vector<int32_t> &ids) const;
   base::Status appendEnd(bool front, std::vector<int32_t> &ids) const;
 
+  std::string_view chatTemplate_, chatVariables_;
   // One of the two.
   std::unique_ptr<const SectionView> section_;
   std::unique_ptr<const PipelineView> pipeline_;

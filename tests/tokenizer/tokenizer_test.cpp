@@ -15,6 +15,7 @@
 #include "runtime/base/utf8.h"
 #include "runtime/plan/tokenizer_pipeline.h"
 #include "runtime/plan/tokenizer_section.h"
+#include "runtime/text/chat_template.h"
 
 namespace platen::text {
 namespace {
@@ -306,6 +307,98 @@ TEST(TokenizerSection, AnyAlignmentWillDo) {
   auto tokenizer = Tokenizer::fromSection(std::span(section).subspan(1));
   ASSERT_TRUE(tokenizer.isOk());
   EXPECT_THAT(*(*tokenizer)->encode("abc"), ElementsAre(kA, kBc));
+}
+
+/// A folder with tokenizer.json and the given files beside it.
+base::Result<compiler::TokenizerSection>
+buildBeside(const std::vector<std::pair<std::string, std::string>> &files) {
+  auto folder = std::filesystem::path(testing::TempDir()) / "platen_tokenizer_test" /
+                testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "tokenizer.json", std::ios::binary) << smallJson(false);
+  for (const auto &[name, contents] : files)
+    std::ofstream(folder / name, std::ios::binary) << contents;
+  return compiler::buildTokenizerSection(folder / "tokenizer.json");
+}
+
+constexpr const char *kChat = R"({"bos_token": {"content": "<bos>"}, "eos_token": "<eos>",
+  "chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template":
+  "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"}]})";
+
+TEST(ChatSection, CarriesTheTemplateThatLiesBesideTheTokenizer) {
+  auto section = buildBeside({{"tokenizer_config.json", kChat}});
+  ASSERT_TRUE(section.isOk()) << section.status().toString();
+  auto tokenizer = Tokenizer::fromSection(section->bytes);
+  ASSERT_TRUE(tokenizer.isOk()) << tokenizer.status().toString();
+  auto chat = ChatTemplate::parse((*tokenizer)->chatTemplate());
+  ASSERT_TRUE(chat.isOk()) << chat.status().toString();
+  ChatContext context{.messages = R"([{"role": "user", "content": "abc"}])",
+                      .variables = std::string((*tokenizer)->chatVariables())};
+  EXPECT_EQ(*chat->render(context), "<bos><user>abc<eos>");
+  context.moreVariables = R"({"eos_token": "!"})";
+  EXPECT_EQ(*chat->render(context), "<bos><user>abc!");
+  // A file of its own wins.
+  section = buildBeside({{"tokenizer_config.json", kChat}, {"chat_template.jinja", "{{ 1 + 1 }}"}});
+  EXPECT_EQ((*Tokenizer::fromSection(section->bytes))->chatTemplate(), "{{ 1 + 1 }}");
+  EXPECT_EQ((*Tokenizer::fromSection(buildBeside({})->bytes))->chatTemplate(), "");
+}
+
+TEST(ChatSection, RefusesWhatItCannotRenderByNameAndLine) {
+  const std::pair<const char *, const char *> cases[] = {
+      {"a\n{% include 'x' %}", "line 2: the tag 'include'"},
+      {"{{ x | shuffle }}", "the filter 'shuffle'"},
+      {"{{ x is prime }}", "the test 'prime'"},
+      {"{{ x.encode() }}", "the method 'encode'"},
+      {"{% for a in b recursive %}{% endfor %}", "a recursive loop"},
+      {"{{ f(*a) }}", "an argument with '*'"},
+  };
+  for (const auto &[source, part] : cases) {
+    auto section = buildBeside({{"chat_template.jinja", source}});
+    EXPECT_EQ(section.status().code(), StatusCode::kUnsupported) << source;
+    EXPECT_THAT(section.status().toString(), HasSubstr(part));
+    EXPECT_THAT(section.status().toString(), HasSubstr("chat_template.jinja"));
+  }
+  for (const char *source : {"{{ 1", "{% if a %}", "{{ 'x }}", "{# open", "{{ ) }}", "{% if %}"})
+    EXPECT_EQ(buildBeside({{"chat_template.jinja", source}}).status().code(),
+              StatusCode::kInvalidArgument)
+        << source;
+}
+
+TEST(ChatSection, NoTemplateRunsOrGrowsWithoutEnd) {
+  const char *cases[] = {
+      "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}",
+      "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+      "{% set n = namespace(x='abcdefgh') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% "
+      "endfor %}",
+      "{{ 'abcdefgh' * 999999999 }}"};
+  for (const char *source : cases) {
+    auto chat = ChatTemplate::parse(source);
+    ASSERT_TRUE(chat.isOk()) << chat.status().toString();
+    EXPECT_EQ(chat->render({.messages = "[]"}).status().code(), StatusCode::kResourceExhausted)
+        << source;
+  }
+  // Nor does one overflow the stack, whether it nests or chains.
+  std::string open(5000, '('), close(5000, ')'), sum = "1", dots = "x", filters = "x";
+  for (int i = 0; i < 200000; ++i)
+    sum += "+1", dots += ".y", filters += "|trim";
+  for (const std::string &deep : {open + "1" + close, sum, dots, filters})
+    EXPECT_EQ(ChatTemplate::parse("{{ " + deep + " }}").status().code(), StatusCode::kUnsupported);
+}
+
+TEST(ChatSection, ADamagedEndIsRefused) {
+  std::vector<std::byte> section = buildBeside({{"chat_template.jinja", "hello"}})->bytes;
+  plan::ChatTrailer trailer;
+  auto change = [&](uint64_t bytes, uint32_t version) {
+    std::vector<std::byte> changed = section;
+    trailer.templateBytes = bytes, trailer.version = version;
+    std::memcpy(changed.data() + changed.size() - sizeof(trailer), &trailer, sizeof(trailer));
+    return Tokenizer::fromSection(changed).status().code();
+  };
+  EXPECT_EQ(change(5, 1), StatusCode::kOk);
+  EXPECT_EQ(change(section.size(), 1), StatusCode::kCorrupt);
+  EXPECT_EQ(change(UINT64_MAX, 1), StatusCode::kCorrupt);
+  EXPECT_EQ(change(5, 2), StatusCode::kUnsupported);
 }
 
 TEST(Gemma3, MatchesTheReferenceVectors) {

@@ -111,10 +111,23 @@ int runCommand(const RunOptions &options) {
   auto engine = engine::Engine::load(options.plan, options.engine);
   if (!engine.isOk())
     return report(engine.status(), std::cerr);
+  RunOptions chosen = options;
+  if (options.chat) {
+    // What the user says may spell control tokens; that is the one who sits at the terminal.
+    nlohmann::json messages = nlohmann::json::array({{{"role", "user"}, {"content", *prompt}}});
+    using Json = nlohmann::json;
+    auto rendered =
+        engine->renderChat(messages.dump(-1, ' ', false, Json::error_handler_t::replace));
+    if (!rendered.isOk())
+      return report(rendered.status(), std::cerr);
+    *prompt = *rendered;
+    chosen.request.add_bos = false;
+    chosen.request.parse_special = true;
+  }
   interrupt_requested = false;
   auto previous = std::signal(SIGINT, platenRunOnInterrupt);
   int code = runRequest(
-      *engine, options, *prompt, [] { return interrupt_requested.load(); }, std::cout, std::cerr);
+      *engine, chosen, *prompt, [] { return interrupt_requested.load(); }, std::cout, std::cerr);
   std::signal(SIGINT, previous);
   return code;
 }
@@ -179,6 +192,8 @@ void addRunOptions(CLI::App &command, RunOptions &options) {
   command.add_option("plan", options.plan, "plan file, from `platen compile`")->required();
   command.add_option("-p,--prompt", options.prompt,
                      "text to continue (default: read standard input)");
+  command.add_flag("--chat", options.chat,
+                   "put the prompt into the plan's chat template, as what a user says");
   command.add_option("-f,--file", options.prompt_file,
                      "read the prompt from a file, - for standard input");
   command

@@ -19,6 +19,7 @@ struct RunOptions {
   engine::EngineOptions engine;
   engine::Request request;
   bool json = false;        ///< one JSON object instead of streamed text
+  bool chat = false;        ///< the prompt is what a user says, put into the plan's chat template
   bool echo_prompt = false; ///< print the prompt before the generated text
 };
 
