@@ -73,6 +73,7 @@ protected:
   /// Loads the plan's code and binds one kernel to as many operands as `operands`, all the same
   /// memory.
   base::Status bind(const plan::Plan &plan, uint32_t kernel, size_t operands) {
+    bound_ = nullptr; // dies before its program
     PLATEN_ASSIGN_OR_RETURN(program_, device_->loadCode(plan, 0));
     memory_ = allocate(4096);
     std::vector<Operand> table(operands, {memory_->address(), 4096});
@@ -370,6 +371,34 @@ TEST_F(CudaDeviceTest, EncodesTensorMapsOverOperandsAndTheWorkspace) {
   EXPECT_EQ(driver_.maps[1].swizzle, 3);
   // An operand that the caller forgot.
   EXPECT_EQ(bind(plan, 1, 3).code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(CudaDeviceTest, TensorMapsOfKernelsThatAreGoneMakeRoomForOthers) {
+  using plan::TensorElement;
+  open();
+  plan::Plan plan = load([](plan::Manifest &m) {
+    m.programs[1].kernels[1].cuda->tensor_maps = {
+        {1, 0, TensorElement::kF32, plan::TensorSwizzle::k32B, {{4, 4, 4}, {2, 16, 2}}},
+        {2, 32, TensorElement::kF32, plan::TensorSwizzle::k32B, {{4, 4, 4}, {2, 16, 2}}}};
+  });
+  ASSERT_TRUE(bind(plan, 1, 4).isOk());
+  uint64_t allocations = driver_.allocations;
+  std::vector<Operand> table(4, {memory_->address(), 4096});
+  for (int i = 0; i < 1000; ++i) { // there is room for 512 maps
+    auto again = device_->bind(program_->kernel(1), table);
+    ASSERT_TRUE(again.isOk()) << again.status().toString();
+    bound_ = std::move(*again);
+    // What fails on the way gives its maps back too.
+    table.pop_back();
+    EXPECT_EQ(device_->bind(program_->kernel(1), table).status().code(),
+              StatusCode::kInvalidArgument);
+    table.push_back(table.back());
+  }
+  EXPECT_EQ(driver_.allocations, allocations);
+  std::vector<std::unique_ptr<BoundKernel>> alive;
+  for (int i = 0; i < 300; ++i)
+    alive.push_back(std::move(*device_->bind(program_->kernel(1), table)));
+  EXPECT_EQ(driver_.allocations, allocations + 1) << "600 at once need more";
 }
 
 TEST_F(CudaDeviceTest, AnOldDriverRefusesClustersAndTensorMapsByName) {

@@ -74,15 +74,14 @@ CudaBoundKernel::CudaBoundKernel(Context &context, const plan::CudaKernel &kerne
                                  const std::vector<CUfunction> &functions,
                                  std::vector<CUdeviceptr> parameters, CudaProgram &program)
     : context_(context), kernel_(kernel), functions_(functions), program_(program),
-      parameters_(std::move(parameters)) {
+      maps_(kernel.tensor_maps.size()), parameters_(std::move(parameters)) {
   for (CUdeviceptr &parameter : parameters_)
     pointers_.push_back(&parameter);
 }
 
 CudaBoundKernel::~CudaBoundKernel() {
   // Tensor maps are the last parameters.
-  size_t maps = kernel_.tensor_maps.size();
-  program_.takeBack(std::span(parameters_).last(maps));
+  program_.takeBack(std::span(parameters_).last(maps_));
 }
 
 Status CudaBoundKernel::launch(const plan::Extents &extents) const {

@@ -43,6 +43,7 @@ private:
   const plan::CudaKernel &kernel_;
   const std::vector<CUfunction> &functions_;
   CudaProgram &program_;
+  const size_t maps_; // the last parameters
   std::vector<CUdeviceptr> parameters_;
   mutable std::vector<void *> pointers_; // to each parameter, as the driver wants them
 };
