@@ -165,6 +165,11 @@ Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &
   PLATEN_ASSIGN_OR_RETURN(plan::Plan loaded, plan::Plan::load(plan_path));
   auto plan = std::make_shared<const plan::Plan>(std::move(loaded));
   const plan::Manifest &manifest = plan->manifest();
+  if (manifest.graph)
+    return invalidArgument(
+        "the plan holds a graph with named inputs and outputs, no decoder that "
+        "generates tokens; load it with Graph::load of graph.h (in C "
+        "platen_graph_load, in a shell `platen run PLAN --input NAME=FILE.npy`)");
   EngineParts parts;
   PLATEN_ASSIGN_OR_RETURN(parts.limits, chooseLimits(manifest.limits, options));
   PLATEN_ASSIGN_OR_RETURN(ChosenDevice chosen, chooseDevice(*plan, options));

@@ -184,7 +184,8 @@ struct Metrics {
 class Engine {
 public:
   /// Errors: kNotFound/kIo/kCorrupt (the file, or no such device), kUnsupported (its version, or no
-  /// code for a device that is here), kInvalidArgument (options), kResourceExhausted (memory).
+  /// code for a device that is here), kInvalidArgument (options; or the plan is that of a graph,
+  /// which Graph::load of graph.h loads), kResourceExhausted (memory).
   static base::Result<Engine> load(const std::string &plan_path, const EngineOptions &options = {});
   Engine(Engine &&) noexcept;
   Engine &operator=(Engine &&) noexcept;

@@ -2,16 +2,18 @@
 #include "runtime/engine/platen_c.h"
 
 #include "runtime/engine/platen_c_access.h"
+#include "runtime/engine/platen_c_calls.h"
 
 #include <algorithm>
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <new>
-#include <optional>
 
 namespace engine = platen::engine;
 using platen::base::Status;
+using platen::engine::c::call;
+using platen::engine::c::copyStruct;
+using platen::engine::c::failArgument;
 
 struct PlatenEngine {
   explicit PlatenEngine(engine::Engine loaded) : engine(std::move(loaded)) {}
@@ -26,39 +28,6 @@ struct PlatenResult {
 };
 
 namespace {
-
-thread_local std::string last_error;
-
-int fail(const Status &status) {
-  last_error = status.toString();
-  return static_cast<int>(status.code());
-}
-
-int failArgument(const char *what) { return fail(platen::base::invalidArgument(what)); }
-
-// Runs `body` (which returns a Status) and keeps exceptions inside.
-template <typename Body> int call(const Body &body) {
-  try {
-    last_error.clear();
-    Status status = body();
-    return status.isOk() ? 0 : fail(status);
-  } catch (const std::bad_alloc &) {
-    return PLATEN_RESOURCE_EXHAUSTED;
-  } catch (const std::exception &exception) {
-    return fail(platen::base::internalError(exception.what()));
-  } catch (...) {
-    return PLATEN_INTERNAL;
-  }
-}
-
-// Members that an older caller's shorter struct lacks are 0.
-template <typename T> std::optional<T> copyStruct(const T *given) {
-  T copy{};
-  if (given == nullptr || given->struct_bytes < sizeof(size_t) || given->struct_bytes > 65536)
-    return std::nullopt;
-  std::memcpy(&copy, given, std::min(given->struct_bytes, sizeof(T)));
-  return copy;
-}
 
 engine::Sampling sampling(const PlatenRequest &given) {
   engine::Sampling sampling;
@@ -107,7 +76,7 @@ PlatenEngine *platen::engine::wrapForC(Engine engine) {
 }
 
 uint32_t platen_abi_version(void) { return PLATEN_C_ABI_VERSION; }
-const char *platen_last_error(void) { return last_error.c_str(); }
+const char *platen_last_error(void) { return engine::c::lastError().c_str(); }
 
 int platen_engine_load(const char *plan_path, const PlatenEngineOptions *options,
                        PlatenEngine **out) {

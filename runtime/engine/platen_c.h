@@ -119,6 +119,76 @@ int64_t platen_result_prompt_tokens(const PlatenResult *result);
 double platen_result_time_to_first_token_seconds(const PlatenResult *result);
 double platen_result_decode_seconds(const PlatenResult *result);
 
+/* Graphs that are no decoders: graph.h for other languages. */
+typedef struct PlatenGraph PlatenGraph;
+
+typedef struct PlatenGraphOptions {
+  size_t struct_bytes;
+  uint32_t threads;
+  const char *device; /* as PlatenEngineOptions has it */
+  int32_t no_cuda_graphs;
+} PlatenGraphOptions;
+
+/* Element types; 4-bit ones take two elements a byte, low nibble first. */
+typedef enum PlatenDType {
+  PLATEN_F32 = 1,
+  PLATEN_F16 = 2,
+  PLATEN_BF16 = 3,
+  PLATEN_F64 = 4,
+  PLATEN_I64 = 5,
+  PLATEN_I32 = 6,
+  PLATEN_I16 = 7,
+  PLATEN_I8 = 8,
+  PLATEN_I4 = 9,
+  PLATEN_U64 = 10,
+  PLATEN_U32 = 11,
+  PLATEN_U16 = 12,
+  PLATEN_U8 = 13,
+  PLATEN_U4 = 14,
+  PLATEN_BOOL = 15
+} PlatenDType;
+
+/* A dense, row-major tensor. This struct and the next stand in arrays and never change. */
+typedef struct PlatenTensor {
+  const char *name;
+  int32_t dtype; /* a PlatenDType */
+  uint32_t rank;
+  const int64_t *dims; /* [rank] */
+  const void *data;
+  size_t bytes;
+} PlatenTensor;
+
+typedef struct PlatenTensorInfo {
+  const char *name;
+  int32_t dtype;
+  uint32_t rank;
+  const int64_t *dims;          /* [rank]; -1 where only a run knows */
+  const char *const *dim_texts; /* [rank]: "8", "batch", "past + sequence" */
+} PlatenTensorInfo;
+
+/* `options` may be NULL. On success *graph must be freed by platen_graph_free(). */
+int platen_graph_load(const char *plan_path, const PlatenGraphOptions *options,
+                      PlatenGraph **graph);
+/* NULL is ignored. */
+void platen_graph_free(PlatenGraph *graph);
+
+/* What the graph takes and gives; pointers are valid as long as the graph. */
+size_t platen_graph_input_count(const PlatenGraph *graph);
+size_t platen_graph_output_count(const PlatenGraph *graph);
+int platen_graph_input(const PlatenGraph *graph, size_t index, PlatenTensorInfo *info);
+int platen_graph_output(const PlatenGraph *graph, size_t index, PlatenTensorInfo *info);
+
+/* All outputs of one run; owned by the caller, freed by platen_graph_result_free(). */
+typedef struct PlatenGraphResult PlatenGraphResult;
+
+/* `inputs` [count] are all inputs of the graph, in any order; they are copied. Runs of several
+ * threads take turns. */
+int platen_graph_run(PlatenGraph *graph, const PlatenTensor *inputs, size_t count,
+                     PlatenGraphResult **result);
+void platen_graph_result_free(PlatenGraphResult *result);
+/* Output `index`, in the graph's order; pointers are valid as long as the result. */
+int platen_graph_result_tensor(const PlatenGraphResult *result, size_t index, PlatenTensor *tensor);
+
 #ifdef __cplusplus
 }
 #endif
