@@ -80,8 +80,8 @@ struct TensorView {
 struct NamedTensor {
   std::string name;
   base::DType dtype = base::DType::kF32;
-  std::vector<int64_t> dims;
-  std::vector<std::byte> bytes;
+  std::vector<int64_t> dims = {};
+  std::vector<std::byte> bytes = {};
 };
 
 class Graph {

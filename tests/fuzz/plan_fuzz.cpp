@@ -2,10 +2,11 @@
 // runtime can use, or in a Status.
 //
 // Random files would never get past the hashes, and random manifests would hardly ever be valid. So
-// the first byte says what the rest is: a whole file; a manifest; fields appended to the tiny
-// plan's manifest (protobuf merges them into it); or edits of that manifest's bytes (u16 offset, u8
-// value). Around manifests stand the tiny plan's sections and a header with right hashes, as an
-// enemy would write them. No seeds are needed.
+// the first byte says what the rest is: a whole file; a manifest; fields appended to a tiny
+// plan's manifest (of a decoder or of a graph) (protobuf merges them into it); or edits of that
+// manifest's bytes (u16 offset, u8 value). Around manifests stand the tiny plan's sections and a
+// header with right hashes, as an enemy would write them. No seeds are needed.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,7 @@
 #include "runtime/plan/hash.h"
 #include "runtime/plan/header.h"
 #include "runtime/plan/reader.h"
+#include "runtime/plan/testing/tiny_graph.h"
 #include "runtime/plan/testing/tiny_plan.h"
 
 using namespace platen;
@@ -31,6 +33,33 @@ void require(bool condition) {
     std::abort();
 }
 
+std::vector<int64_t> greatestOf(const plan::GraphSignature &graph) {
+  std::vector<int64_t> symbols;
+  for (const plan::Symbol &symbol : graph.symbols)
+    symbols.push_back(static_cast<int64_t>(symbol.greatest));
+  return symbols;
+}
+
+/// The largest step of a launch (of one point at least: a launch without points does not run).
+plan::Extents mostOf(const plan::Manifest &manifest, const plan::Launch &launch) {
+  if (!manifest.graph)
+    return {.tokens = manifest.limits.step_tokens,
+            .rows = manifest.limits.step_rows,
+            .sequences = manifest.limits.step_sequences};
+  auto points = launch.points.evaluate(greatestOf(*manifest.graph));
+  require(points.isOk());
+  int64_t most = std::max<int64_t>(1, *points);
+  return {.tokens = most, .rows = most, .sequences = 1};
+}
+
+uint64_t mostBytes(const plan::Manifest &manifest, const plan::Buffer &buffer) {
+  if (!manifest.graph)
+    return plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes;
+  auto bytes = buffer.bytes.evaluate(greatestOf(*manifest.graph));
+  require(bytes.isOk());
+  return static_cast<uint64_t>(std::max<int64_t>(0, *bytes));
+}
+
 /// What a launch computes from a CUDA kernel: its grids for the largest step, its tensor maps.
 uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest,
              const plan::Launch &launch, uint32_t index) {
@@ -39,9 +68,7 @@ uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest,
   if (!kernel.cuda)
     return 0;
   uint64_t sum = 0;
-  plan::Extents most{.tokens = manifest.limits.step_tokens,
-                     .rows = manifest.limits.step_rows,
-                     .sequences = manifest.limits.step_sequences};
+  plan::Extents most = mostOf(manifest, launch);
   for (const plan::Phase &phase : kernel.cuda->phases) {
     int64_t x = phase.grid_x.count(most), y = phase.grid_y.count(most),
             z = phase.grid_z.count(most);
@@ -54,8 +81,7 @@ uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest,
     if (map.operand != plan::TensorMap::kWorkspace) {
       const plan::Operand &operand = launch.operands.at(map.operand);
       if (operand.kind == plan::OperandKind::kBuffer)
-        bytes = plan::extentLimit(manifest.limits, program.buffers[operand.index].extent) *
-                program.buffers[operand.index].row_bytes;
+        bytes = mostBytes(manifest, program.buffers[operand.index]);
       else if (operand.kind == plan::OperandKind::kWeight)
         bytes = manifest.weights[operand.index].bytes;
       else
@@ -71,18 +97,41 @@ uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest,
   return sum;
 }
 
+/// What a run asks of a graph's tensors: their buffers, and every size at the ends of the symbols'
+/// ranges.
+uint64_t use(const plan::DeviceProgram &program, const plan::GraphSignature &graph) {
+  uint64_t sum = 0;
+  std::vector<int64_t> least, greatest;
+  for (const plan::Symbol &symbol : graph.symbols) {
+    least.push_back(static_cast<int64_t>(symbol.least));
+    greatest.push_back(static_cast<int64_t>(symbol.greatest));
+  }
+  for (const auto *tensors : {&graph.inputs, &graph.outputs})
+    for (const plan::GraphTensor &tensor : *tensors) {
+      const plan::Buffer &buffer = program.buffers.at(tensor.buffer);
+      for (const auto &symbols : {least, greatest}) {
+        require(buffer.bytes.evaluate(symbols).isOk());
+        for (const base::Size &dim : tensor.dims)
+          sum += static_cast<uint64_t>(dim.evaluate(symbols).value());
+      }
+    }
+  for (const plan::Buffer &buffer : program.buffers)
+    require(buffer.slot < program.buffers.size() && buffer.bytes.evaluate(least).isOk());
+  return sum;
+}
+
 uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest) {
   uint64_t sum = 0;
   for (const plan::Cache &cache : program.caches)
     sum += plan::pageBytes(manifest.limits, cache);
+  uint64_t arena_bytes = manifest.graph ? plan::arenaLimit(program, *manifest.graph) : 0;
+  require(arena_bytes <= plan::kMaxArenaBytes);
   for (const plan::Buffer &buffer : program.buffers)
-    require(buffer.arena_offset +
-                plan::extentLimit(manifest.limits, buffer.extent) * buffer.row_bytes <=
-            program.arena_bytes);
+    require(buffer.arena_offset + mostBytes(manifest, buffer) <=
+            (manifest.graph ? arena_bytes : program.arena_bytes));
   for (const plan::Launch &launch : program.launches) {
     for (const plan::Variant &variant : launch.variants) {
-      uint64_t extent = plan::extentLimit(manifest.limits, variant.units.extent);
-      sum += (extent + variant.units.per - 1) / variant.units.per * variant.units.times;
+      sum += static_cast<uint64_t>(variant.units.count(mostOf(manifest, launch)));
       sum += program.kernels.at(variant.kernel).scratch_bytes;
       sum += use(program, manifest, launch, variant.kernel);
       for (uint32_t kernel : variant.alternatives)
@@ -97,6 +146,8 @@ uint64_t use(const plan::DeviceProgram &program, const plan::Manifest &manifest)
         sum += program.caches.at(operand.index).head_dim;
     }
   }
+  if (manifest.graph)
+    return sum + use(program, *manifest.graph);
   return sum + program.buffers.at(program.logits_buffer).row_bytes;
 }
 
@@ -120,20 +171,23 @@ uint64_t use(const plan::Manifest &manifest, uint64_t file_bytes) {
   return sum;
 }
 
-/// The tiny plan's file and where its manifest stands.
+/// A tiny plan's file and where its manifest stands.
 struct Good {
   std::vector<std::byte> sections; // everything before the manifest
   std::vector<std::byte> manifest;
+  uint32_t version = 0;
 };
 
-Good loadGood() {
+Good loadGood(bool graph) {
   auto path = std::filesystem::temp_directory_path() /
               ("platen_plan_fuzz_" + std::to_string(getpid()) + ".plan");
-  require(plan::testing::writeTinyPlan(
-              path, {.bos_token = 1,
-                     .cuda_targets = {{"sm_90a", {"sm_90a"}}, {"compute_80", {"compute_80"}}},
-                     .tokenizer_kind = "sentencepiece-bpe",
-                     .tokenizer = "pieces"})
+  std::vector<plan::testing::TinyTarget> cuda{{"sm_90a", {"sm_90a"}},
+                                              {"compute_80", {"compute_80"}}};
+  require((graph ? plan::testing::writeTinyGraph(path, {.cuda_targets = cuda})
+                 : plan::testing::writeTinyPlan(path, {.bos_token = 1,
+                                                       .cuda_targets = cuda,
+                                                       .tokenizer_kind = "sentencepiece-bpe",
+                                                       .tokenizer = "pieces"}))
               .isOk());
   std::ifstream stream(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(stream), {}};
@@ -143,10 +197,10 @@ Good loadGood() {
   require(header.isOk());
   Bytes sections = file.first(header->manifest_offset),
         manifest = file.subspan(header->manifest_offset);
-  return {{sections.begin(), sections.end()}, {manifest.begin(), manifest.end()}};
+  return {{sections.begin(), sections.end()}, {manifest.begin(), manifest.end()}, header->version};
 }
 
-/// The tiny plan with another manifest; every hash but those that the manifest itself states is
+/// A tiny plan with another manifest; every hash but those that the manifest itself states is
 /// right.
 std::vector<std::byte> wrap(const Good &good, Bytes manifest) {
   std::vector<std::byte> file = good.sections;
@@ -154,7 +208,8 @@ std::vector<std::byte> wrap(const Good &good, Bytes manifest) {
   auto header = plan::encodeHeader({.manifest_offset = good.sections.size(),
                                     .manifest_bytes = manifest.size(),
                                     .manifest_xxh3 = plan::hashBytes(manifest),
-                                    .file_bytes = file.size()});
+                                    .file_bytes = file.size(),
+                                    .version = good.version});
   std::copy(header.begin(), header.end(), file.begin());
   return file;
 }
@@ -177,11 +232,12 @@ std::vector<std::byte> makeManifest(const Good &good, uint8_t mode, Bytes input)
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const Good good = loadGood();
+  static const Good decoder = loadGood(false), graph = loadGood(true);
   if (size == 0)
     return 0;
   Bytes input = std::as_bytes(std::span(data, size)).subspan(1);
   uint8_t mode = data[0] % 4;
+  const Good &good = data[0] / 4 % 2 == 0 ? decoder : graph;
   std::vector<std::byte> file(input.begin(), input.end());
   if (mode != 0)
     file = wrap(good, makeManifest(good, mode, input));

@@ -1,7 +1,8 @@
-// Formats: PKWARE APPNOTE 4.3 (the central directory decides) and numpy.lib.format 1.0 to 3.0.
+// Format: PKWARE APPNOTE 4.3 (the central directory decides).
 #include "tests/golden/npz.h"
 
 #include "runtime/base/mapped_file.h"
+#include "tools/npy/npy.h"
 
 #include <cstring>
 #include <zlib.h>
@@ -9,7 +10,6 @@
 namespace platen::golden {
 namespace {
 
-using base::DType;
 using base::Result;
 using ops::Tensor;
 
@@ -36,38 +36,10 @@ Result<std::string> inflateRaw(std::span<const std::byte> packed, size_t bytes) 
   return out;
 }
 
-Result<DType> dtypeOf(const std::string &header) {
-  for (auto [text, dtype] : {std::pair{"<f4", DType::kF32},
-                             {"<f8", DType::kF64},
-                             {"<i4", DType::kI32},
-                             {"<i8", DType::kI64},
-                             {"|b1", DType::kBool}})
-    if (header.find(std::string("'descr': '") + text) != std::string::npos)
-      return DType{dtype};
-  return base::unsupported("an array's dtype is not read here: " + header);
-}
-
-Result<Tensor> parseNpy(const std::string &npy) {
-  if (npy.compare(0, 6, "\x93NUMPY") != 0 || npy.size() < 12)
-    return base::corrupt("a member is no .npy array");
-  std::span bytes(reinterpret_cast<const std::byte *>(npy.data()), npy.size());
-  bool longHeader = npy[6] >= 2;
-  size_t begin = longHeader ? 12 : 10;
-  size_t length = longHeader ? load<uint32_t>(bytes, 8) : load<uint16_t>(bytes, 8);
-  std::string header = npy.substr(begin, length);
-  if (header.find("'fortran_order': False") == std::string::npos)
-    return base::unsupported("Fortran order is not read here");
-  PLATEN_ASSIGN_OR_RETURN(DType dtype, dtypeOf(header));
-  ops::TensorType type{dtype, {}};
-  for (size_t at = header.find('(') + 1; at < header.size() && header[at] != ')';) {
-    size_t used = 0;
-    type.dims.push_back(std::stoll(header.substr(at), &used));
-    at = header.find_first_not_of(", ", at + used);
-  }
-  Tensor tensor(type);
-  if (npy.size() - begin - length != tensor.bytes().size())
-    return base::corrupt("an array has the wrong size: " + header);
-  std::memcpy(tensor.bytes().data(), npy.data() + begin + length, tensor.bytes().size());
+Result<Tensor> tensorOf(std::span<const std::byte> npy) {
+  PLATEN_ASSIGN_OR_RETURN(npy::Array array, npy::parse(npy));
+  Tensor tensor(ops::TensorType{array.dtype, std::move(array.dims)});
+  std::memcpy(tensor.bytes().data(), array.bytes.data(), array.bytes.size());
   return tensor;
 }
 
@@ -95,7 +67,7 @@ Result<std::map<std::string, Tensor>> readNpz(const std::filesystem::path &path)
     if (method != 0) {
       PLATEN_ASSIGN_OR_RETURN(npy, inflateRaw(bytes.subspan(data, packed), unpacked));
     }
-    PLATEN_ASSIGN_OR_RETURN(Tensor tensor, parseNpy(npy));
+    PLATEN_ASSIGN_OR_RETURN(Tensor tensor, tensorOf(std::as_bytes(std::span(npy))));
     arrays.emplace(name.substr(0, name.rfind(".npy")), std::move(tensor));
     at += 46U + nameBytes + load<uint16_t>(bytes, at + 30) + load<uint16_t>(bytes, at + 32);
   }

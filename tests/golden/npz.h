@@ -10,7 +10,7 @@
 
 namespace platen::golden {
 
-/// Array name → tensor; C order, little endian, f4 f8 i4 i8 b1. Errors: kNotFound, kCorrupt,
+/// Array name → tensor; of the types that tools/npy reads. Errors: kNotFound, kCorrupt,
 /// kUnsupported.
 base::Result<std::map<std::string, ops::Tensor>> readNpz(const std::filesystem::path &path);
 

@@ -1,6 +1,7 @@
 // `platen inspect model.plan`: what a plan holds, and that its hashes hold.
 #include "runtime/plan/reader.h"
 #include "tools/cli/commands.h"
+#include "tools/cli/inspect_graph.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -92,9 +93,10 @@ void printProofs(const Manifest &manifest, const DeviceProgram &program) {
                programName(manifest, program), proofs[2], proofs[1], proofs[0], fallbacks);
 }
 
-void printSummary(const Manifest &manifest) {
-  fmt::print("producer    {}\nmodel       {}: {} layers, hidden {}, vocabulary {}, weights {}\n",
-             manifest.producer, manifest.model_name, manifest.model.layers, manifest.model.hidden,
+/// What only plans of decoders say.
+void printDecoder(const Manifest &manifest) {
+  fmt::print("model       {}: {} layers, hidden {}, vocabulary {}, weights {}\n",
+             manifest.model_name, manifest.model.layers, manifest.model.hidden,
              manifest.model.vocabulary, manifest.model.weight_format);
   const plan::Limits &limits = manifest.limits;
   fmt::print("limits      {} tokens of context; a step: {} tokens, {} rows, {} sequences; {} "
@@ -104,15 +106,34 @@ void printSummary(const Manifest &manifest) {
   fmt::print("tokens      bos {}{}, eos {}, tokenizer {}\n", manifest.model.bos_token,
              manifest.model.add_bos ? " (added)" : "", fmt::join(manifest.model.eos_tokens, " "),
              manifest.tokenizer.kind.empty() ? "none" : manifest.tokenizer.kind);
+}
+
+void printProgram(const Manifest &manifest, const DeviceProgram &program) {
+  fmt::print("program     {}: {} launches of {} kernels, ", programName(manifest, program),
+             program.launches.size(), program.kernels.size());
+  if (manifest.graph)
+    fmt::print("up to {:.1f} MB activations\n",
+               static_cast<double>(plan::arenaLimit(program, *manifest.graph)) / 1e6);
+  else
+    fmt::print("{:.1f} MB activations, {} bytes of KV cache a token\n",
+               static_cast<double>(program.arena_bytes) / 1e6,
+               cacheBytesPerToken(manifest, program));
+}
+
+void printSummary(const Manifest &manifest) {
+  fmt::print("producer    {}\n", manifest.producer);
+  if (manifest.graph) {
+    fmt::print("model       {}: a graph, weights {}\n", manifest.model_name,
+               manifest.model.weight_format.empty() ? "none" : manifest.model.weight_format);
+    printSignature(*manifest.graph);
+  } else {
+    printDecoder(manifest);
+  }
   for (const plan::Section &section : manifest.sections)
     fmt::print("section     {:<22} {:>13} bytes at {:>11}, xxh3 {:016x}\n", section.name,
                section.bytes, section.offset, section.xxh3);
   for (const DeviceProgram &program : manifest.programs)
-    fmt::print(
-        "program     {}: {} launches of {} kernels, {:.1f} MB activations, {} bytes of KV cache "
-        "a token\n",
-        programName(manifest, program), program.launches.size(), program.kernels.size(),
-        static_cast<double>(program.arena_bytes) / 1e6, cacheBytesPerToken(manifest, program));
+    printProgram(manifest, program);
   for (const DeviceProgram &program : manifest.programs)
     printProofs(manifest, program);
   for (const plan::CodeTarget &target : manifest.targets)
@@ -143,9 +164,13 @@ void printKernel(const std::string &label, const plan::Kernel &kernel) {
 }
 
 void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
+  std::string name = programName(manifest, program);
+  if (manifest.graph)
+    printBuffers(name, program, *manifest.graph);
   for (const plan::Launch &launch : program.launches) {
-    fmt::print("launch      {}: {} over {}\n", programName(manifest, program), launch.name,
-               extentName(launch.extent));
+    fmt::print("launch      {}: {} over {}\n", name, launch.name,
+               manifest.graph ? plan::toString(launch.points, manifest.graph->symbols) + " points"
+                              : extentName(launch.extent));
     for (const plan::Variant &variant : launch.variants) {
       std::string upTo =
           variant.max_extent == UINT64_MAX ? "any" : "<= " + std::to_string(variant.max_extent);
@@ -197,6 +222,8 @@ nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
   }
   for (const plan::Launch &launch : program.launches)
     json["launches"].push_back(launch.name);
+  if (manifest.graph)
+    addGraphParts(program, *manifest.graph, json);
   return json;
 }
 
@@ -208,6 +235,8 @@ nlohmann::json toJson(const Manifest &manifest) {
                       {"hidden", manifest.model.hidden},
                       {"vocabulary", manifest.model.vocabulary},
                       {"tokenizer", manifest.tokenizer.kind}};
+  if (manifest.graph)
+    json["graph"] = toJson(*manifest.graph);
   json["limits"] = {{"context_tokens", manifest.limits.context_tokens},
                     {"step_tokens", manifest.limits.step_tokens},
                     {"step_rows", manifest.limits.step_rows},
@@ -236,7 +265,8 @@ void addInspectCommand(CLI::App &app, int &exitCode) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App *command = app.add_subcommand("inspect", "Print what a plan file holds");
   command->add_option("plan", arguments->plan, "model.plan")->required();
-  command->add_flag("--launches", arguments->launches, "Also every launch with its kernels");
+  command->add_flag("--launches", arguments->launches,
+                    "Also every launch with its kernels, and the buffers of graphs");
   command->add_flag("--json", arguments->json, "Machine-readable");
   command->callback([arguments, &exitCode] {
     auto loaded = plan::Plan::load(arguments->plan, {});

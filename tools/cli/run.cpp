@@ -110,7 +110,24 @@ int report(const Status &status, std::ostream &err) {
   return 1;
 }
 
+int runGraphCommand(const RunOptions &options) {
+  if (options.prompt || options.prompt_file)
+    return report(base::invalidArgument("give either a prompt, for a decoder, or --input and "
+                                        "--output, for a graph"),
+                  std::cerr);
+  auto graph = engine::Graph::load(options.plan, {.threads = options.engine.threads,
+                                                  .device = options.engine.device,
+                                                  .cuda_graphs = options.engine.cuda_graphs});
+  if (!graph.isOk())
+    return report(graph.status(), std::cerr);
+  RunGraphOptions run = options.graph;
+  run.json = options.json;
+  return runGraph(*graph, run, std::cout, std::cerr);
+}
+
 int runCommand(const RunOptions &options) {
+  if (!options.graph.inputs.empty() || !options.graph.output_folder.empty())
+    return runGraphCommand(options);
   auto prompt = readPrompt(options, std::cin);
   if (!prompt.isOk())
     return report(prompt.status(), std::cerr);
@@ -222,6 +239,12 @@ void addRunOptions(CLI::App &command, RunOptions &options) {
                    "parse control tokens spelled out in the prompt");
   command.add_flag("!--no-bos", request.add_bos,
                    "put no beginning-of-sequence token before the prompt");
+  command
+      .add_option("--input", options.graph.inputs,
+                  "graphs that are no decoders: NAME=FILE.npy, one for each input")
+      ->allow_extra_args(false);
+  command.add_option("--output", options.graph.output_folder,
+                     "graphs that are no decoders: folder for NAME.npy of each output");
   command.add_option("-t,--threads", options.engine.threads, "threads; 0: one a core")
       ->capture_default_str();
   command
@@ -248,7 +271,8 @@ void addRunOptions(CLI::App &command, RunOptions &options) {
 void addRunCommand(CLI::App &app, int &exit_code) {
   auto options = std::make_shared<RunOptions>();
   options->request.max_tokens = 256;
-  CLI::App *command = app.add_subcommand("run", "generate text from a plan");
+  CLI::App *command =
+      app.add_subcommand("run", "generate text from a plan, or run a graph's plan on arrays");
   addRunOptions(*command, *options);
   command->callback([options, &exit_code] { exit_code = runCommand(*options); });
 }

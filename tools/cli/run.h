@@ -1,10 +1,12 @@
-// `platen run`: generates text from a plan, on the public engine interface alone.
+// `platen run`: generates text from a plan, on the public engine interface alone; with --input or
+// --output it runs a graph instead (run_graph.h).
 //
 // Text goes to standard output as it is generated, everything else to standard error. Ctrl-C ends
 // the generation cleanly: what was generated stays, the figures are printed, the exit code is 130.
 #pragma once
 
 #include "runtime/engine/platen.h"
+#include "tools/cli/run_graph.h"
 
 #include <CLI/CLI.hpp>
 #include <iosfwd>
@@ -20,6 +22,7 @@ struct RunOptions {
   engine::Request request;
   bool json = false;        ///< one JSON object instead of streamed text
   bool echo_prompt = false; ///< print the prompt before the generated text
+  RunGraphOptions graph;    ///< with inputs or a folder: the plan is that of a graph
 };
 
 /// Registers `run` with its options. After parsing, `exit_code` holds what the process should

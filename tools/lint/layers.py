@@ -30,10 +30,12 @@ def upto(room):
 
 
 PLAIN_OPS = ("ops/",)
+API = ("runtime/engine/platen", "runtime/engine/graph.h")
 # (pattern of the including file, prefixes of our own headers it may include, foreign families it may include)
 RULES = [
     (r"tools/server/", ("tools/server/", "runtime/engine/platen"), ("boost", "json")),
-    (r"tools/cli/run", ("tools/cli/", "runtime/engine/platen", "runtime/base/status.h"), ("cli", "json")),
+    (r"tools/cli/run", ("tools/cli/", "tools/npy/", *API, "runtime/base/status.h"), ("cli", "json")),
+    (r"tools/npy/", ("tools/npy/", "runtime/base/"), ()),
     (r"tools/bench/", ("runtime/engine/platen", "runtime/base/status.h"), ("json",)),
     (r"runtime/base/", upto("base"), ()),
     (r"runtime/plan/.*\.cpp$", upto("plan"), ("protobuf", "xxhash")),
