@@ -236,7 +236,7 @@ nlohmann::json toJson(const Manifest &manifest) {
                       {"vocabulary", manifest.model.vocabulary},
                       {"tokenizer", manifest.tokenizer.kind}};
   if (manifest.graph)
-    json["graph"] = toJson(*manifest.graph);
+    json["graph"] = signatureJson(*manifest.graph);
   json["limits"] = {{"context_tokens", manifest.limits.context_tokens},
                     {"step_tokens", manifest.limits.step_tokens},
                     {"step_rows", manifest.limits.step_rows},

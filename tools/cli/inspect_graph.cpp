@@ -46,7 +46,7 @@ void printBuffers(const std::string &program_name, const plan::DeviceProgram &pr
                plan::toString(buffer.bytes, graph.symbols), buffer.slot);
 }
 
-nlohmann::json toJson(const plan::GraphSignature &graph) {
+nlohmann::json signatureJson(const plan::GraphSignature &graph) {
   nlohmann::json json{{"symbols", nlohmann::json::array()},
                       {"inputs", nlohmann::json::array()},
                       {"outputs", nlohmann::json::array()}};

@@ -13,7 +13,7 @@ void printSignature(const plan::GraphSignature &graph);
 void printBuffers(const std::string &program_name, const plan::DeviceProgram &program,
                   const plan::GraphSignature &graph);
 
-nlohmann::json toJson(const plan::GraphSignature &graph);
+nlohmann::json signatureJson(const plan::GraphSignature &graph);
 /// Buffers and points of launches, added to what reports say of every program.
 void addGraphParts(const plan::DeviceProgram &program, const plan::GraphSignature &graph,
                    nlohmann::json &json);
