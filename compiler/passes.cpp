@@ -3,6 +3,7 @@
 
 #include "compiler/fuse/fuse.h"
 #include "compiler/import/fold.h"
+#include "compiler/import/widen.h"
 #include "compiler/serve/serve_pass.h"
 
 #include "mlir/Pass/PassRegistry.h"
@@ -13,6 +14,7 @@ namespace platen::compiler {
 void registerPasses() {
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
+  mlir::registerPass([] { return createWidenPass(); });
   mlir::registerPass([] { return createFoldPass(); });
   mlir::registerPass([] { return createServePass(); });
   registerFusePasses();

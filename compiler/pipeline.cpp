@@ -4,6 +4,7 @@
 #include "compiler/fuse/fuse.h"
 #include "compiler/import/fold.h"
 #include "compiler/import/importer.h"
+#include "compiler/import/widen.h"
 #include "compiler/pack/pack.h"
 #include "compiler/programs.h"
 #include "compiler/select/select.h"
@@ -20,6 +21,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <set>
 #include <thread>
 
 namespace platen::compiler {
@@ -49,6 +51,7 @@ public:
 
 private:
   Status runPasses(const std::function<void(mlir::PassManager &)> &add);
+  std::string_view storedFormat() const;
   Status verifyAndDump(std::string_view phase, size_t index);
   void report(uint64_t done, uint64_t total) { progress_({phase_, done, total}); }
   bool cancelled() const { return options_.cancelled != nullptr && *options_.cancelled; }
@@ -81,7 +84,8 @@ constexpr Phase kPhases[] = {
     // model.onnx → @main over the catalog's ops. Weights become platen.initializer: their bytes
     // stay in their files.
     {"import", &Compilation::import, true},
-    // Constants and shape arithmetic are evaluated; what nobody reads disappears.
+    // 16-bit floats become a matter of storage: values are f32. Constants and shape arithmetic are
+    // evaluated; what nobody reads disappears.
     {"fold", &Compilation::fold, true},
     // @main → @step, the serving form: [tokens, features], attention owns its paged cache, logits
     // for asked rows.
@@ -137,7 +141,10 @@ Status Compilation::import() {
 }
 
 Status Compilation::fold() {
-  return runPasses([](mlir::PassManager &passes) { passes.addPass(createFoldPass()); });
+  return runPasses([](mlir::PassManager &passes) {
+    passes.addPass(createWidenPass());
+    passes.addPass(createFoldPass());
+  });
 }
 
 Status Compilation::serve() {
@@ -173,7 +180,7 @@ Status Compilation::select() {
       std::any_of(draft_.weights.begin(), draft_.weights.end(), [](const WeightRequest &weight) {
         return weight.form == WeightRequest::Form::kBlocks;
       });
-  draft_.manifest.model.weight_format = blocks ? "mixed" : weightFormatName(options_.weights);
+  draft_.manifest.model.weight_format = blocks ? "mixed" : storedFormat();
   report_.weightFormat = draft_.manifest.model.weight_format;
   PLATEN_RETURN_IF_ERROR(readGenerationConfig(options_.model.parent_path(), draft_.manifest.model));
   report_.launches = draft_.manifest.programs.front().launches.size();
@@ -181,6 +188,17 @@ Status Compilation::select() {
     report_.kernels += program.kernels.size();
   report_.weights = draft_.weights.size();
   return Status::ok();
+}
+
+/// The name of the format of the matmuls' weights and tables; "mixed" of several that were kept.
+std::string_view Compilation::storedFormat() const {
+  if (options_.weights != WeightFormat::kAuto)
+    return weightFormatName(options_.weights);
+  std::set<std::string_view> names;
+  for (const WeightRequest &weight : draft_.weights)
+    if (weight.packing.layout == kernels::Packing::Layout::kPanel16)
+      names.insert(weight.packing.name.substr(weight.packing.name.find('.') + 1));
+  return names.empty() ? "f32" : names.size() == 1 ? *names.begin() : "mixed";
 }
 
 Status Compilation::emit() {

@@ -22,7 +22,7 @@ inline constexpr uint32_t kDefaultContext = 4096;
 struct CompileOptions {
   std::filesystem::path model;  ///< model.onnx
   std::filesystem::path output; ///< model.plan; written to a temporary file and renamed at the end
-  WeightFormat weights = WeightFormat::kF32;
+  WeightFormat weights = WeightFormat::kAuto;
   /// Code is generated for these: names of kernels::kHostTargets, best first, or "host" for all of
   /// them, and names of kernels::kCudaArchitectures. Empty: "host".
   std::vector<std::string> targets;

@@ -90,6 +90,9 @@ public:
       target.kernels.emplace(*target.architecture, draft.manifest.limits);
       target.program = static_cast<uint32_t>(draft.manifest.programs.size());
       Status status = selectProgram(module, *target.kernels, draft);
+      if (status.isOk())
+        status = target.kernels->addSampler(draft.manifest.model.vocabulary,
+                                            draft.manifest.programs.back());
       if (!status.isOk())
         return status.at("target " + std::string(target.architecture->name));
     }

@@ -40,9 +40,10 @@ struct KernelDescriptor {
   }
 };
 
-inline constexpr std::array<KernelDescriptor, 28> kHostKernels = {{
+inline constexpr std::array<KernelDescriptor, 30> kHostKernels = {{
     {"matmul", "f32_f32", "panel16.f32", 1, false, 6, 4.0, 16},
     {"matmul", "f32_bf16", "panel16.bf16", 1, false, 6, 2.0, 16},
+    {"matmul", "f32_f16", "panel16.f16", 1, false, 6, 2.0, 16},
     {"matmul", "q8_q8g32", "panel16.q8g32.f16", 32, true, 4, 1.0625, 24},
     {"matmul", "q8_q8g32", "panel16.q8g32.f32", 32, true, 4, 1.125, 24},
     {"matmul", "q8_q8g32", "panel16.q8g32.f16z", 32, true, 4, 1.09375, 24},
@@ -56,6 +57,7 @@ inline constexpr std::array<KernelDescriptor, 28> kHostKernels = {{
     {"embed", "f32_f16", "raw.f16"},
     {"embed", "f32_f32", "panel16.f32"},
     {"embed", "f32_bf16", "panel16.bf16"},
+    {"embed", "f32_f16", "panel16.f16"},
     {"embed", "f32_q8g32", "panel16.q8g32.f16"},
     {"embed", "f32_q8g32", "panel16.q8g32.f32"},
     {"embed", "f32_q8g32", "panel16.q8g32.f16z"},

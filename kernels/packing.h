@@ -7,6 +7,7 @@
 //
 //   panel16.f32          [N/16][K][16] f32
 //   panel16.bf16         [N/16][ceil(K/2)][16][2] bf16
+//   panel16.f16          [N/16][ceil(K/2)][16][2] f16
 //   panel16.q8g32.S[z]   [N/16][ceil(K/64)] blocks of 64 k: codes [2][8][16][4] i8, scales [2][16]
 //   S, zero points [2][16] i8 panel16.q4g32.S[z]   [N/16][ceil(K/64)] blocks of 64 k: codes
 //   [8][16][4] bytes (low nibble: first 32 k, high nibble:
@@ -59,6 +60,8 @@ struct Packing {
   constexpr bool isNarrowFloat() const {
     return element == Element::kF8 || element == Element::kF4;
   }
+  /// bf16 or f16: panels hold pairs of neighbouring k.
+  constexpr bool isHalf() const { return element == Element::kBF16 || element == Element::kF16; }
   constexpr bool operator==(const Packing &other) const { return name == other.name; }
 
   /// Elements of k in one block, the unit in which a panel is laid out.
@@ -71,7 +74,7 @@ struct Packing {
     case Element::kF8:
       return 32;
     default:
-      return element == Element::kBF16 ? 2 : 1;
+      return isHalf() ? 2 : 1;
     }
   }
   constexpr uint64_t codeBytes() const { // of a block
@@ -163,13 +166,14 @@ struct Packing {
 };
 
 /// Every packing there is. `weights` of the manifest name one of these.
-inline constexpr std::array<Packing, 16> kPackings = {{
+inline constexpr std::array<Packing, 17> kPackings = {{
     {"raw.f32", Packing::Layout::kRaw, Packing::Element::kF32},
     {"raw.bf16", Packing::Layout::kRaw, Packing::Element::kBF16},
     {"raw.f16", Packing::Layout::kRaw, Packing::Element::kF16},
     {"raw.i32", Packing::Layout::kRaw, Packing::Element::kI32},
     {"panel16.f32", Packing::Layout::kPanel16, Packing::Element::kF32},
     {"panel16.bf16", Packing::Layout::kPanel16, Packing::Element::kBF16},
+    {"panel16.f16", Packing::Layout::kPanel16, Packing::Element::kF16},
     {"panel16.q8g32.f16", Packing::Layout::kPanel16, Packing::Element::kQ8, base::DType::kF16},
     {"panel16.q8g32.f32", Packing::Layout::kPanel16, Packing::Element::kQ8, base::DType::kF32},
     {"panel16.q8g32.f16z", Packing::Layout::kPanel16, Packing::Element::kQ8, base::DType::kF16,

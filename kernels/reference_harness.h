@@ -49,6 +49,14 @@ inline std::vector<double> narrowRow(const Packing &packing, const float *x, uin
   return rounded;
 }
 
+/// x as matmuls by bf16 and f16 weights round it, where they do (specs.h).
+inline float roundedToHalf(const Packing &packing, float x) {
+  if (packing.element != Packing::Element::kF16)
+    return base::bf16ToFloat(base::floatToBf16(x));
+  constexpr float kMost = 65504; // NaN passes
+  return base::f16ToFloat(base::floatToF16(x > kMost ? kMost : x < -kMost ? -kMost : x));
+}
+
 /// Row `t` of x times channel `n` of the weight, in double, from the numbers the kernel sees.
 inline Exact dot(const RandomWeight &w, const Buffer &x, uint64_t t, uint64_t n, bool roundX) {
   Exact sum{0, 0};
@@ -64,7 +72,7 @@ inline Exact dot(const RandomWeight &w, const Buffer &x, uint64_t t, uint64_t n,
     for (uint64_t k = 0; k < w.k; ++k) {
       float value = x.as<float>()[t * w.k + k];
       if (roundX)
-        value = base::bf16ToFloat(base::floatToBf16(value));
+        value = roundedToHalf(w.packing, value);
       const double term = double{value} * w.values[n * w.k + k];
       sum.value += term, sum.magnitude += std::abs(term);
     }

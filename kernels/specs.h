@@ -29,6 +29,10 @@ enum class Extent : uint8_t { kOne = 0, kTokens = 1, kRows = 2 };
 /// operands. An empty block yields accumulator 0. Operands: x, weights…, row operands… [E, N],
 /// column operands… [N], y [E, N]. A row operand may be y itself.
 ///   x: f32 [E, K], or for q8/q4 packings a QuantizedRow panel (packing.h) of E rows.
+/// f16 weights: hosts widen them and multiply in f32, so that x has the range of f32. GPUs round x
+/// to f16, to nearest even; beyond its range x becomes +-65504, infinities too, and stays a number
+/// (ONNX Runtime's f16 graphs turn such activations into infinities, and the norm behind them into
+/// NaN); NaN stays NaN.
 /// Narrow floats (GPUs alone) round x themselves, a token at a time; / and * in f32, sums in the
 /// matrix unit's f32, amax over the token's K (a scale or group of zeros gives codes 0):
 ///   f8: c = e4m3(x * (448 / amax)), s = amax / 448;

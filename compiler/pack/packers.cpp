@@ -152,12 +152,20 @@ Status packNarrowPanel(const DenseSource &source, const Packing &packing, uint64
   return Status::ok();
 }
 
-void packFloatPanel(const DenseSource &source, const Packing &packing, uint64_t panel,
-                    uint8_t *out) {
+Status packFloatPanel(const DenseSource &source, const Packing &packing, uint64_t panel,
+                      uint8_t *out) {
   for (uint64_t k = 0; k < source.k; ++k)
-    for (uint64_t lane = 0; lane < kPanelRows; ++lane)
-      storeFloat(out + packing.elementOffset(lane, k, source.k), packing.element,
-                 element(source, panel * kPanelRows + lane, k));
+    for (uint64_t lane = 0; lane < kPanelRows; ++lane) {
+      const float value = element(source, panel * kPanelRows + lane, k);
+      if (packing.element == Packing::Element::kF16 && std::isfinite(value) &&
+          !std::isfinite(base::f16ToFloat(base::floatToF16(value))))
+        return base::unsupported("a weight of " + std::to_string(value) +
+                                     ", which is beyond the range of f16: " +
+                                     at(panel * kPanelRows + lane, k) + "; use bf16 or f32",
+                                 "pack");
+      storeFloat(out + packing.elementOffset(lane, k, source.k), packing.element, value);
+    }
+  return Status::ok();
 }
 
 } // namespace
@@ -177,7 +185,7 @@ Status packDense(const DenseSource &source, const Packing &packing, uint64_t fir
     else if (packing.isNarrowFloat())
       PLATEN_RETURN_IF_ERROR(packNarrowPanel(source, packing, first + i, to));
     else
-      packFloatPanel(source, packing, first + i, to);
+      PLATEN_RETURN_IF_ERROR(packFloatPanel(source, packing, first + i, to));
   }
   return Status::ok();
 }

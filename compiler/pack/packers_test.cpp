@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <random>
 #include <vector>
@@ -51,6 +52,8 @@ float readBack(const Packing &packing, const std::vector<uint8_t> &bytes, uint64
     std::memcpy(&bits, at, 2);
     return base::bf16ToFloat(bits);
   }
+  if (packing.element == Packing::Element::kF16)
+    return half(at);
   if (packing.isNarrowFloat()) {
     float scale = 0;
     std::memcpy(&scale, bytes.data() + packing.channelScaleOffset(n, K), 4);
@@ -77,6 +80,19 @@ std::vector<uint8_t> packAll(const DenseSource &source, const Packing &packing) 
   const base::Status status = packDense(source, packing, 0, packing.panels(source.n), bytes);
   EXPECT_TRUE(status.isOk()) << status.toString();
   return bytes;
+}
+
+TEST(Packers, RefuseWhatHalfPrecisionCannotHold) {
+  const Packing f16 = *kernels::parsePacking("panel16.f16");
+  std::vector<float> values(2 * 3, 65504.0F);
+  packAll({values.data(), DType::kF32, 2, 3, false}, f16);
+  values[4] = -70000.0F;
+  std::vector<uint8_t> bytes(f16.bytes(2, 3));
+  const base::Status status =
+      packDense({values.data(), DType::kF32, 2, 3, false}, f16, 0, 1, bytes);
+  EXPECT_EQ(status.code(), base::StatusCode::kUnsupported);
+  EXPECT_THAT(status.toString(), testing::HasSubstr("row 1"));
+  EXPECT_THAT(status.toString(), testing::HasSubstr("use bf16 or f32"));
 }
 
 TEST(Packers, EveryPanelPackingReadsBackFromEverySourceType) {
@@ -110,6 +126,8 @@ TEST(Packers, EveryPanelPackingReadsBackFromEverySourceType) {
               ASSERT_EQ(got, want);
             } else if (packing.element == Packing::Element::kBF16) {
               ASSERT_EQ(got, base::bf16ToFloat(base::floatToBf16(want)));
+            } else if (packing.element == Packing::Element::kF16) {
+              ASSERT_EQ(got, base::f16ToFloat(base::floatToF16(want)));
             } else if (packing.element == Packing::Element::kF8) {
               // Half a unit of 3 bits of fraction; behind the smallest normal number, half a step.
               ASSERT_NEAR(got, want, std::abs(want) * 0x1.01p-4F + 0.2F * 0x1p-10F / 448);

@@ -15,10 +15,14 @@ using Element = kernels::Packing::Element;
 
 std::string_view weightFormatName(WeightFormat format) {
   switch (format) {
+  case WeightFormat::kAuto:
+    return "auto";
   case WeightFormat::kF32:
     return "f32";
   case WeightFormat::kBF16:
     return "bf16";
+  case WeightFormat::kF16:
+    return "f16";
   case WeightFormat::kInt8:
     return "int8";
   case WeightFormat::kInt4:
@@ -32,22 +36,26 @@ std::string_view weightFormatName(WeightFormat format) {
 }
 
 Result<WeightFormat> parseWeightFormat(std::string_view name) {
-  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8,
-                              WeightFormat::kInt4, WeightFormat::kFp8, WeightFormat::kNvfp4})
+  for (WeightFormat format :
+       {WeightFormat::kAuto, WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kF16,
+        WeightFormat::kInt8, WeightFormat::kInt4, WeightFormat::kFp8, WeightFormat::kNvfp4})
     if (weightFormatName(format) == name)
       return format;
   return base::invalidArgument("weight format '" + std::string(name) +
-                               "' is unknown; use f32, bf16, int8, int4, fp8 or nvfp4");
+                               "' is unknown; use auto, f32, bf16, f16, int8, int4, fp8 or nvfp4");
 }
 
 namespace {
 
 kernels::Packing densePacking(WeightFormat format, bool table) {
   switch (format) {
+  case WeightFormat::kAuto: // heldFormat() says which
   case WeightFormat::kF32:
     break;
   case WeightFormat::kBF16:
     return kernels::panelPacking(Element::kBF16);
+  case WeightFormat::kF16:
+    return kernels::panelPacking(Element::kF16);
   case WeightFormat::kInt8:
     return kernels::panelPacking(Element::kQ8, base::DType::kF16);
   case WeightFormat::kInt4:
@@ -63,17 +71,34 @@ kernels::Packing densePacking(WeightFormat format, bool table) {
   return kernels::panelPacking(Element::kF32);
 }
 
+/// The element type in which the graph holds a weight; null for what is no weight.
+mlir::Type heldElement(mlir::Value value) {
+  ir::WeightOp weight = weightOf(outerValue(value));
+  if (!weight)
+    return {};
+  auto initializer = weight->getParentOfType<mlir::ModuleOp>().lookupSymbol<ir::InitializerOp>(
+      weight.getInitializer());
+  return mlir::getElementTypeOrSelf(initializer.getType());
+}
+
+WeightFormat heldFormat(mlir::Value weight) {
+  const mlir::Type element = heldElement(weight);
+  return element && element.isF16()    ? WeightFormat::kF16
+         : element && element.isBF16() ? WeightFormat::kBF16
+                                       : WeightFormat::kF32;
+}
+
 Result<kernels::Packing> blockPacking(mlir::Operation *op, unsigned scales, unsigned zeros) {
   int64_t bits = intAttributeOf(op, "bits"), block = intAttributeOf(op, "block_size");
   if ((bits != 4 && bits != 8) || block <= 0 || block % static_cast<int64_t>(kernels::kGroup) != 0)
     return unsupported(
         "blocks of " + std::to_string(block) + " elements of " + std::to_string(bits) +
         " bits have no kernel; 4 or 8 bits in blocks of 32, 64, 128 … are supported");
-  auto scaleType =
-      mlir::cast<mlir::RankedTensorType>(op->getOperand(scales).getType()).getElementType();
+  const mlir::Type scaleType = heldElement(op->getOperand(scales));
   bool hasZeros = hasOperand(op, zeros);
-  return kernels::panelPacking(bits == 4 ? Element::kQ4 : Element::kQ8,
-                               scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
+  return kernels::panelPacking(
+      bits == 4 ? Element::kQ4 : Element::kQ8,
+      scaleType && scaleType.isF16() ? base::DType::kF16 : base::DType::kF32, hasZeros);
 }
 
 std::string initializerOf(mlir::Value value) {
@@ -90,7 +115,10 @@ Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
                                 const llvm::StringSet<> &tables) {
   if (isOp(op, "matmul_nbits") || isOp(op, "gather_block_quantized"))
     return blockPacking(op, 2, 3);
-  if (isOp(op, "gather"))
+  const bool gathers = isOp(op, "gather");
+  if (format == WeightFormat::kAuto)
+    format = heldFormat(op->getOperand(gathers ? 0 : 1));
+  if (gathers)
     return densePacking(format, true);
   kernels::Packing packing =
       densePacking(format, tables.contains(initializerOf(op->getOperand(1))));
@@ -98,7 +126,7 @@ Result<kernels::Packing> choose(mlir::Operation *op, WeightFormat format,
     return unsupported(
         "a matmul over K = " + std::to_string(reducedLength(op)) + " cannot be stored as " +
         std::string(weightFormatName(format)) +
-        ", which needs K to be a multiple of 32; compile with --weights f32 or bf16");
+        ", which needs K to be a multiple of 32; compile with --weights f32, bf16 or f16");
   return packing;
 }
 

@@ -14,10 +14,11 @@ inline constexpr llvm::StringLiteral kPackingAttribute = "platen.packing";
 
 /// How weights of matmuls and embedding tables are stored. Norms and tables of positions stay f32;
 /// weights that the graph already holds in integer blocks keep them.
+/// kAuto keeps f32, f16 and bf16 as they are.
 /// fp8 and nvfp4 are for GPUs alone; embedding tables, and heads tied to them, stay bf16 then.
-enum class WeightFormat : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8, kNvfp4 };
+enum class WeightFormat : uint8_t { kAuto, kF32, kBF16, kF16, kInt8, kInt4, kFp8, kNvfp4 };
 
-/// "f32", "bf16", "int8", "int4", "fp8", "nvfp4"
+/// "auto", "f32", "bf16", "f16", "int8", "int4", "fp8", "nvfp4"
 std::string_view weightFormatName(WeightFormat format);
 base::Result<WeightFormat> parseWeightFormat(std::string_view name);
 

@@ -17,13 +17,19 @@ public:
   std::string device() const override { return plan::kCudaDevice; }
   base::Result<KernelChoice> choose(const kernels::KernelSpec &spec,
                                     plan::DeviceProgram &program) override;
+  /// Adds the kernel that draws tokens from rows of `vocabulary` logits and makes it the program's
+  /// sampler.
+  base::Status addSampler(uint64_t vocabulary, plan::DeviceProgram &program);
   const kernels::CudaArchitecture &architecture() const { return architecture_; }
   /// kernels()[i] is kernel i of the program.
   const std::vector<kernels::CudaKernelInfo> &kernels() const { return kernels_; }
 
 private:
   base::Result<uint32_t> indexOf(const kernels::CudaKernelInfo &info, plan::DeviceProgram &program);
+  /// The extent of the plan's largest step.
+  uint64_t mostOf(const kernels::CudaKernelInfo &info) const;
   const kernels::CudaArchitecture &architecture_;
+  plan::Limits planLimits_;
   kernels::CudaLimits limits_;
   std::map<std::string, uint32_t> index_; ///< by the kernel's key
   std::vector<kernels::CudaKernelInfo> kernels_;

@@ -1,6 +1,7 @@
 #include "compiler/serve/tables.h"
 #include "ops/ir/adaptor.h"
 #include "ops/ir/dialect.h"
+#include "ops/ir/widened_type.h"
 
 #include <algorithm>
 
@@ -29,7 +30,7 @@ std::string Tables::add(ops::Tensor table, llvm::StringRef stem) {
 mlir::Value Tables::weight(mlir::OpBuilder &builder, mlir::Location location,
                            llvm::StringRef name) {
   auto initializer = module_.lookupSymbol<ir::InitializerOp>(name);
-  return builder.create<ir::WeightOp>(location, initializer.getType(), name);
+  return builder.create<ir::WeightOp>(location, ir::widenedType(initializer.getType()), name);
 }
 
 Result<Tables::Evaluated> Tables::evaluate(mlir::Operation *op, const Rope &rope) {

@@ -40,14 +40,15 @@ typedef struct PlatenCudaStep {
   const int *page_table;        /* [S, page_table_stride]; -1 where absent */
 } PlatenCudaStep;
 
-/* One row's sampling, an operand of the sample kernel: [R] of these. Semantics of each filter:
+/* One row's sampling, an operand of the sample kernel: [R] of these. Fields and layout of
+ * PlatenSampling (runtime/plan/kernel_abi.h); semantics of filters and draw:
  * runtime/decode/sampler.h. */
 typedef struct PlatenCudaSampling {
-  float temperature; /* below 1e-6: greedy */
-  int top_k;         /* <= 0: off */
-  float top_p;       /* 1: off */
-  float min_p;       /* 0: off */
-  float uniform;     /* in [0, 1): the draw of this row, from the request's seed and index */
+  unsigned long long uniform; /* the draw of this row, in units of 2^-64 */
+  float temperature;          /* below 1e-6: greedy */
+  int top_k;                  /* <= 0: off */
+  float top_p;                /* 1: off; in (0, 1] */
+  float log_min_p;            /* natural logarithm of min-p; -infinity: off */
 } PlatenCudaSampling;
 
 #endif /* PLATEN_KERNELS_CUDA_ABI_H */

@@ -53,9 +53,6 @@ struct CudaFamily {
   /// Uses instructions that only the machine code of this major version knows (the a and f
   /// variants).
   bool isSpecific = false;
-  /// Its kernels pass tests/conformance on the simulator, on every architecture that takes them.
-  /// Cleared when the template changes, set when they pass again.
-  bool isSimulated = false;
 
   constexpr bool runsOn(const CudaArchitecture &architecture) const {
     if (isSpecific)
@@ -68,20 +65,20 @@ struct CudaFamily {
   }
 };
 inline constexpr std::array kCudaFamilies = {
-    CudaFamily{"matmul", "sm80", 8, 0, false, true},
-    CudaFamily{"paged_attention", "sm80", 8, 0, false, true},
-    CudaFamily{"row_program", "sm80", 8, 0, false, true},
-    CudaFamily{"qkv_finish", "sm80", 8, 0, false, true},
-    CudaFamily{"embed", "sm80", 8, 0, false, true},
-    CudaFamily{"quantize_rows", "sm80", 8, 0, false, true},
-    CudaFamily{"select_rows", "sm80", 8, 0, false, true},
-    CudaFamily{"sample", "sm80", 8, 0, false, true},
-    CudaFamily{"matmul", "sm89", 8, 9, false, true},
-    CudaFamily{"matmul", "sm90a", 9, 0, true, true},
-    CudaFamily{"paged_attention", "sm90a", 9, 0, true, true},
-    CudaFamily{"matmul", "sm100f", 10, 0, true, true},
-    CudaFamily{"matmul", "sm100f", 11, 0, true, true},
-    CudaFamily{"matmul", "sm120f", 12, 0, true, true},
+    CudaFamily{"matmul", "sm80", 8, 0},
+    CudaFamily{"paged_attention", "sm80", 8, 0},
+    CudaFamily{"row_program", "sm80", 8, 0},
+    CudaFamily{"qkv_finish", "sm80", 8, 0},
+    CudaFamily{"embed", "sm80", 8, 0},
+    CudaFamily{"quantize_rows", "sm80", 8, 0},
+    CudaFamily{"select_rows", "sm80", 8, 0},
+    CudaFamily{"sample", "sm80", 8, 0},
+    CudaFamily{"matmul", "sm89", 8, 9},
+    CudaFamily{"matmul", "sm90a", 9, 0, true},
+    CudaFamily{"paged_attention", "sm90a", 9, 0, true},
+    CudaFamily{"matmul", "sm100f", 10, 0, true},
+    CudaFamily{"matmul", "sm100f", 11, 0, true},
+    CudaFamily{"matmul", "sm120f", 12, 0, true},
 };
 
 /// The newest family of the operation that the architecture can run and that is older than `before`

@@ -10,6 +10,15 @@ constexpr uint32_t kRegistersPerSm = 65536, kBlocksPerSm = 32;
 constexpr double kWarpsToHideLatency = 16, kLaunchNs = 2500;
 /// Of the tensor cores' rate that fp32 fma reaches.
 constexpr double kScalarShare = 1.0 / 16;
+
+/// The phase that reads the operands: of several the one that has the kernel's own name (a matmul
+/// may round its tokens before), else the first (attention merges its chunks behind).
+const CudaPhase &mainPhase(const CudaKernelInfo &kernel) {
+  for (const CudaPhase &phase : kernel.phases)
+    if (phase.entry == kernel.name)
+      return phase;
+  return kernel.phases.front();
+}
 } // namespace
 
 uint32_t residentBlocks(const CudaPhase &phase, const CudaArchitecture &architecture,
@@ -39,11 +48,11 @@ double predictNs(const CudaKernelInfo &kernel, const CudaArchitecture &architect
         std::min(utilisation, std::max(0.01, filled * std::min(1.0, warps / kWarpsToHideLatency)));
   }
   // A block reads its operands once: weights again for every row of blocks, x for every column.
-  const CudaPhase &first = kernel.phases.front();
+  const CudaPhase &main = mainPhase(kernel);
   const double passes =
-      static_cast<double>(first.gridY.extent == Extent::kOne ? 1 : first.gridY.blocks(extent));
+      static_cast<double>(main.gridY.extent == Extent::kOne ? 1 : main.gridY.blocks(extent));
   const double columns =
-      static_cast<double>(first.gridX.extent == Extent::kOne ? first.gridX.blocks(extent) : 1);
+      static_cast<double>(main.gridX.extent == Extent::kOne ? main.gridX.blocks(extent) : 1);
   constexpr double kCacheShare = 0.25; // repeated reads mostly hit the second-level cache
   const auto rows = static_cast<double>(extent);
   const double bytes = kernel.work.fixedBytes * (1 + kCacheShare * (passes - 1)) +

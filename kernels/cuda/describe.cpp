@@ -1,6 +1,7 @@
 // cudaCandidates: dispatch, and what descriptions of all families share.
 #include "kernels/cuda/describe.h"
 
+#include "kernels/cuda/abi.h"
 #include "kernels/cuda/cost.h"
 #include "kernels/cuda/describe_detail.h"
 #include "kernels/cuda/scalar_print.h"
@@ -21,7 +22,6 @@ CudaKernelInfo begin(const Context &context, std::string tile,
   info.operands = context.request.operands;
   info.family = context.family.target;
   info.isFallback = context.family.major < context.architecture.major;
-  info.isSimulated = context.family.isSimulated;
   info.key = context.request.key + "|" + info.family + "|" + tile + "|" +
              std::to_string(context.limits.contextTokens);
   info.name = info.operation + "_" + context.request.dtypes + "__" + info.family + "_" + tile +
@@ -71,12 +71,13 @@ std::string printEntry(const std::string &entry, uint32_t threads, const std::st
 }
 
 void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k) {
-  const uint64_t element = packing.element == Packing::Element::kF32  ? 0
-                           : packing.element == Packing::Element::kQ8 ? 2
-                           : packing.element == Packing::Element::kQ4 ? 3
-                           : packing.element == Packing::Element::kF8 ? 4
-                           : packing.element == Packing::Element::kF4 ? 5
-                                                                      : 1;
+  const uint64_t element = packing.element == Packing::Element::kF32   ? 0
+                           : packing.element == Packing::Element::kQ8  ? 2
+                           : packing.element == Packing::Element::kQ4  ? 3
+                           : packing.element == Packing::Element::kF8  ? 4
+                           : packing.element == Packing::Element::kF4  ? 5
+                           : packing.element == Packing::Element::kF16 ? 6
+                                                                       : 1;
   config.line("static constexpr int kElement = " + std::to_string(element) + ";");
   config.number("kBlockBytes", packing.blockBytes()).number("kCodeBytes", packing.codeBytes());
   config.number("kPanelBytes", packing.panelBytes(k)).number("kScaleBytes", packing.scaleBytes());
@@ -86,14 +87,17 @@ void addPacking(ConfigPrinter &config, const Packing &packing, uint64_t k) {
 namespace {
 
 base::Result<KernelRequest> requestOf(const SampleSpec &spec) {
-  if (spec.vocabulary == 0 || spec.vocabulary > INT32_MAX)
-    return base::invalidArgument("vocabulary must be 1 to 2^31 - 1", "sample");
+  if (spec.vocabulary == 0 || spec.vocabulary >= 1 << 24) // weights of 2^40 are summed in 64 bits
+    return base::invalidArgument("vocabulary is " + std::to_string(spec.vocabulary) +
+                                     ", it must be 1 to 2^24 - 1",
+                                 "sample");
   KernelRequest request{
       "sample", "f32_i32", "sample|" + std::to_string(spec.vocabulary), Extent::kRows, {}};
   using Role = OperandInfo::Role;
-  request.operands = {{"logits", Role::kInput, Extent::kRows, spec.vocabulary * 4, {}, 0, 0},
-                      {"sampling", Role::kInput, Extent::kRows, sizeof(float) * 5, {}, 0, 0},
-                      {"tokens", Role::kOutput, Extent::kRows, 4, {}, 0, 0}};
+  request.operands = {
+      {"logits", Role::kInput, Extent::kRows, spec.vocabulary * 4, {}, 0, 0},
+      {"sampling", Role::kInput, Extent::kRows, sizeof(PlatenCudaSampling), {}, 0, 0},
+      {"tokens", Role::kOutput, Extent::kRows, 4, {}, 0, 0}};
   return request;
 }
 /// Fields that only host kernels look at do not tell CUDA kernels apart.
@@ -108,6 +112,17 @@ base::Result<KernelRequest> requestOf(PagedAttentionSpec spec) {
 template <typename Spec> base::Result<KernelRequest> requestOf(const Spec &spec) {
   return describeRequest(spec);
 }
+
+/// What to do where no family takes the request.
+std::string wayOut(const MatmulSpec &spec) {
+  if (!spec.packing.isNarrowFloat())
+    return "";
+  return std::string(spec.packing.element == Packing::Element::kF8
+                         ? "; fp8 needs sm_89 or newer"
+                         : "; nvfp4 needs sm_100f, sm_110f or sm_120f") +
+         ": leave this target out or store the weights in another format";
+}
+template <typename Spec> std::string wayOut(const Spec &) { return ""; }
 
 template <typename Spec>
 base::Result<Candidates> ranked(const Spec &spec, const CudaArchitecture &architecture,
@@ -125,7 +140,7 @@ base::Result<Candidates> ranked(const Spec &spec, const CudaArchitecture &archit
   }
   if (all.empty())
     return base::unsupported("no CUDA family of '" + request.op + "' takes " + request.dtypes +
-                                 " on " + std::string(architecture.name),
+                                 " on " + std::string(architecture.name) + wayOut(spec),
                              request.op);
   std::erase_if(all, [&](const CudaKernelInfo &one) {
     return std::any_of(one.phases.begin(), one.phases.end(), [&](const CudaPhase &phase) {

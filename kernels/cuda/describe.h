@@ -90,13 +90,12 @@ struct CudaWork {
 };
 
 struct CudaKernelInfo {
-  std::string name;         ///< <op>_<dtypes>__<family>_<tile>_<hash>, an identifier
-  std::string key;          ///< canonical text of request and tile
-  std::string operation;    ///< "matmul", …
-  std::string tile;         ///< "decode8x4s2", "prefill64x64s3", …
-  std::string family;       ///< "sm80": whose template it is
-  bool isFallback = false;  ///< the architecture has no family of its own for the operation
-  bool isSimulated = false; ///< kernels of the family passed the conformance tests on the simulator
+  std::string name;        ///< <op>_<dtypes>__<family>_<tile>_<hash>, an identifier
+  std::string key;         ///< canonical text of request and tile
+  std::string operation;   ///< "matmul", …
+  std::string tile;        ///< "decode8x4s2", "prefill64x64s3", …
+  std::string family;      ///< "sm80": whose template it is
+  bool isFallback = false; ///< the architecture has no family of its own for the operation
   Extent extent = Extent::kTokens;
   uint64_t maxExtent = UINT64_MAX;   ///< the launch takes this kernel up to this extent
   std::vector<OperandInfo> operands; ///< as describeRequest lists them

@@ -123,10 +123,10 @@ CudaKernelInfo decode(const MatmulSpec &spec, const Context &context, uint64_t b
   info.phases = {phase};
   info.work = matmulWork(spec);
   info.maxExtent = spec.packing.element == Packing::Element::kF32 ? UINT64_MAX : kDecodeExtent;
-  info.expectedSass =
-      spec.packing.element == Packing::Element::kF32    ? std::vector<std::string>{"FFMA"}
-      : spec.packing.element == Packing::Element::kBF16 ? std::vector<std::string>{"HMMA"}
-                                                        : std::vector<std::string>{"IMMA"};
+  info.expectedSass = spec.packing.element == Packing::Element::kF32
+                          ? std::vector<std::string>{"FFMA"}
+                      : spec.packing.isHalf() ? std::vector<std::string>{"HMMA"}
+                                              : std::vector<std::string>{"IMMA"};
   return info;
 }
 

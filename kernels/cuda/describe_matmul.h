@@ -29,7 +29,7 @@ CudaPhase addRounding(CudaKernelInfo &info, const MatmulSpec &spec, uint64_t tok
 // Candidates of the families; none where a family does not take the request's packing.
 /// sm_89 and newer: f8 panels; sm_120f: f4 panels.
 base::Result<Candidates> narrowMatmul(const MatmulSpec &spec, const Context &context);
-/// sm_90a: bf16 and f8 panels; sm_100f: f4 panels, too.
+/// sm_90a: bf16, f16 and f8 panels; sm_100f: f4 panels, too.
 base::Result<Candidates> stagedMatmul(const MatmulSpec &spec, const Context &context);
 
 } // namespace platen::kernels::cuda

@@ -11,7 +11,7 @@ namespace {
 
 std::string text(uint64_t value) { return std::to_string(value); }
 
-constexpr uint64_t kBarrierBytes = 32; // of matmul_stage.cuh
+constexpr uint64_t kBarrierBytes = 32; // of matmul_pipeline.cuh
 
 struct Tile {
   uint64_t tokens, warpgroups, stages; ///< warpgroups: that multiply (sm_90a)
@@ -80,17 +80,18 @@ CudaKernelInfo source(const MatmulSpec &spec, const Context &context, const Tile
                                                          : "stream") +
                            text(tile.tokens) + "x" + text(shape.panels * 16) + "s" +
                            text(tile.stages);
-  CudaKernelInfo info = kind == Kind::kHopper
-                            ? begin(context, name,
-                                    {"matmul.cuh", "matmul_round.cuh", "async.cuh", "wgmma.cuh",
-                                     "matmul_stage.cuh", "matmul_hopper.cuh"})
-                        : kind == Kind::kBlackwell
-                            ? begin(context, name,
-                                    {"matmul.cuh", "matmul_round.cuh", "async.cuh", "tcgen05.cuh",
-                                     "matmul_stage.cuh", "matmul_blackwell.cuh"})
-                            : begin(context, name,
-                                    {"matmul.cuh", "matmul_round.cuh", "async.cuh", "tcgen05.cuh",
-                                     "matmul_blackwell_narrow.cuh"});
+  CudaKernelInfo info =
+      kind == Kind::kHopper
+          ? begin(context, name,
+                  {"matmul.cuh", "matmul_round.cuh", "async.cuh", "wgmma.cuh",
+                   "matmul_pipeline.cuh", "matmul_stage.cuh", "matmul_hopper.cuh"})
+      : kind == Kind::kBlackwell
+          ? begin(context, name,
+                  {"matmul.cuh", "matmul_round.cuh", "async.cuh", "tcgen05.cuh",
+                   "matmul_pipeline.cuh", "matmul_stage.cuh", "matmul_blackwell.cuh"})
+          : begin(context, name,
+                  {"matmul.cuh", "matmul_round.cuh", "async.cuh", "tcgen05.cuh",
+                   "matmul_pipeline.cuh", "matmul_blackwell_narrow.cuh"});
   ConfigPrinter config = matmulConfig(spec, 1, (spec.k + 63) / 64 * 64);
   config.number("kTokens", tile.tokens)
       .number("kWorkspaceRows", matmulWorkspace(spec, context.limits, tile.tokens).rows)
@@ -149,8 +150,8 @@ CudaKernelInfo describe(const MatmulSpec &spec, const Context &context, const Ti
 base::Result<Candidates> stagedMatmul(const MatmulSpec &spec, const Context &context) {
   Candidates all;
   const bool hopper = context.family.target == "sm90a", narrow = spec.packing.isNarrowFloat();
-  const bool taken = spec.packing.element == Packing::Element::kBF16 ||
-                     spec.packing.element == Packing::Element::kF8 || (narrow && !hopper);
+  const bool taken =
+      spec.packing.isHalf() || spec.packing.element == Packing::Element::kF8 || (narrow && !hopper);
   if (!taken)
     return all;
   const Kind kind = hopper ? Kind::kHopper : narrow ? Kind::kBlackwellNarrow : Kind::kBlackwell;

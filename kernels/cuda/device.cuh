@@ -33,6 +33,12 @@ __device__ __forceinline__ u32 packBf16(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
   return d;
 }
+/// Two f32 to f16, nearest even, beyond its range +-65504; `low` in the low half.
+__device__ __forceinline__ u32 packF16(float low, float high) {
+  u32 d;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+}
 __device__ __forceinline__ float bf16Low(u32 pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float bf16High(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 __device__ __forceinline__ float halfToFloat(u16 bits) {
@@ -109,6 +115,13 @@ __device__ __forceinline__ void storeShared8(u32 address, u32 a, u32 b) {
 /// 16 x 16 times 16 x 8 of bf16, f32 sums.
 __device__ __forceinline__ void mmaBf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+               "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+/// 16 x 16 times 16 x 8 of f16, f32 sums.
+__device__ __forceinline__ void mmaF16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
                "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));

@@ -5,11 +5,11 @@
 // decode and prefill execute the very same instruction for an element.
 //
 // Panels hold 64-byte rows of 16 words, a word being the neighbouring k of one channel that a lane
-// of the fragment wants: 2 bf16 or 4 i8. Channel 2g stands in fragment row g, channel 2g+1 in row
+// of the fragment wants: 2 bf16 or f16, or 4 i8. Channel 2g stands in fragment row g, channel 2g+1 in row
 // g+8: one 8-byte load gives both, and a lane ends up with two neighbouring channels of y.
 //
 // Numerics, equal bits for every tile, batch and chunking: k is cut into kSlices slices of kSliceK
-// by K alone; inside a slice mma.sync (bf16: x rounded to nearest even) or exact integer group sums
+// by K alone; inside a slice mma.sync (bf16, f16: x rounded to nearest even) or exact integer group sums
 // and one fma a group (q8, q4), k ascending; then ((0 + s0) + s1) + … in fp32.
 //
 // Config (printed by describe.cpp): kElement, kK, kWeights, kGated, kN[], kColumns, kSlices, kSliceK,
@@ -17,7 +17,7 @@
 // epilogue(in[]), extent(step).
 namespace platen {
 
-enum Element : int { kF32 = 0, kBF16 = 1, kQ8 = 2, kQ4 = 3, kF8 = 4, kF4 = 5 };
+enum Element : int { kF32 = 0, kBF16 = 1, kQ8 = 2, kQ4 = 3, kF8 = 4, kF4 = 5, kF16 = 6 };
 
 /// Operands of one launch; arrays are indexed by constants only, so that they live in registers.
 template <typename C> struct MatmulOperands {
@@ -30,6 +30,8 @@ template <typename C> struct MatmulOperands {
 
 template <typename C> struct Matmul {
   static constexpr bool kInteger = C::kElement == kQ8 || C::kElement == kQ4;
+  /// Weights of 16 bits, by which x is rounded to the same format.
+  static constexpr bool kHalf = C::kElement == kBF16 || C::kElement == kF16;
   /// Accumulators that the epilogue sees.
   static constexpr u32 kAccumulators = C::kGated ? C::kWeights : 1;
   /// Elements of k in a 64-byte row of x, one stage of a pipeline.
@@ -97,6 +99,19 @@ template <typename C> struct Matmul {
     for (u32 i = 0; i < C::kCols; ++i)
       in[kAccumulators + C::kRows + i] = __ldg(o.columns[i] + column);
     o.y[at] = C::epilogue(in);
+  }
+
+  // --- 16-bit floats
+
+  /// Two elements of x.
+  __device__ static u32 packHalf(float low, float high) {
+    return C::kElement == kF16 ? packF16(low, high) : packBf16(low, high);
+  }
+  __device__ static void mmaHalf(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    if constexpr (C::kElement == kF16)
+      mmaF16(c, a, b0, b1);
+    else
+      mmaBf16(c, a, b0, b1);
   }
 
   // --- Integer groups: c holds sum(code * x code) of channels 2g, 2g+1 and tokens 2q, 2q+1.

@@ -13,7 +13,7 @@
 // Numerics, equal bits for every tile, batch and chunking: as matmul_hopper.cuh; candidates differ in
 // the instruction's number of columns alone.
 //
-// Applies to bf16 panels of every shape. Costs one pass over the weights for every kTokens tokens.
+// Applies to bf16 and f16 panels of every shape. Costs one pass over the weights for every kTokens tokens.
 // Grid: x = ceil(panels / 8), y = ceil(E / kTokens). Threads: 192, or 288 without kTensorMap.
 // C as MatmulStage, kSlices = 1; kTokens is a multiple of 16.
 namespace platen {
@@ -23,11 +23,11 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
   using S = MatmulStage<C, 8, kPanelStride>;
   using M = Matmul<C>;
   using typename S::Pipeline;
-  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::shared;
+  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage;
   static constexpr u32 kStepRows = 32, kWordRows = static_cast<u32>(ceilDiv(C::kK, 2));
   static constexpr u32 kThreads = C::kTensorMap ? 192 : 288;
   static constexpr u32 kBarriers = C::kStages * kStage;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * S::kBarrierBytes + 16;
+  static constexpr u32 kSharedBytes = kBarriers + C::kStages * Pipeline::kBarrierBytes + 16;
   // Columns: sums [accumulator][token], then words [stage][accumulator][word row].
   static constexpr u32 kWords = M::kAccumulators * C::kTokens;
   static constexpr u32 kUsed = kWords + C::kStages * M::kAccumulators * kStepRows;
@@ -76,7 +76,7 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
 
   /// One thread.
   __device__ static void multiply(const Pipeline &pipe, u32 tensor, u32 done) {
-    constexpr u32 kInstruction = kTensorInstruction<1, C::kTokens>;
+    constexpr u32 kInstruction = kTensorInstruction<C::kElement == kF16 ? 0 : 1, C::kTokens>;
 #pragma unroll 1
     for (u32 i = 0; i < kSteps; ++i) {
       barrierWait(pipe.full(i), pipe.parity(i));
@@ -87,7 +87,7 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
       for (u32 s = 0; s < kStepRows / 8; ++s)
 #pragma unroll
         for (u32 w = 0; w < M::kAccumulators; ++w)
-          tensorMultiplyBf16(tensor + w * C::kTokens, words(tensor, i, w) + s * 8, x + s * 2,
+          tensorMultiplyHalf(tensor + w * C::kTokens, words(tensor, i, w) + s * 8, x + s * 2,
                              kInstruction, i + s != 0);
       tensorCommit(pipe.empty(i));
     }
@@ -125,8 +125,8 @@ template <typename C> struct MatmulBlackwell : MatmulStage<C, 8, 2048 + 64> {
     if (token >= extent)
       return;
     const u32 tokens = static_cast<u32>(min(i64{C::kTokens}, extent - token));
-    const Pipeline pipe{sharedAddress(shared()), sharedAddress(shared()) + kBarriers};
-    const u32 done = pipe.barriers + C::kStages * S::kBarrierBytes, reserved = done + 8;
+    const Pipeline pipe{sharedAddress(stagesBase()), sharedAddress(stagesBase()) + kBarriers};
+    const u32 done = pipe.barriers + C::kStages * Pipeline::kBarrierBytes, reserved = done + 8;
     const u32 warp = warpId();
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {

@@ -29,8 +29,9 @@ template <typename C> struct MatmulBlackwellNarrow : MatmulRound<C> {
   static constexpr u32 kGroupStage = kFour ? kBlockPanels * 256 : 0;
   static constexpr u32 kTokenGroupsAt = kGroupsAt + M::kAccumulators * kGroupStage;
   static constexpr u32 kStage = (kTokenGroupsAt + (kFour ? C::kTokens * 16 : 0) + 1023) / 1024 * 1024;
-  static constexpr u32 kBarriers = C::kStages * kStage, kBarrierBytes = 32;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * kBarrierBytes + 16;
+  static constexpr u32 kBarriers = C::kStages * kStage;
+  using Pipeline = StagePipeline<C::kStages, kStage>;
+  static constexpr u32 kSharedBytes = kBarriers + C::kStages * Pipeline::kBarrierBytes + 16;
   // Columns: sums [accumulator][token], then scales [stage][64 k][accumulators, tokens][4].
   static constexpr u32 kSums = M::kAccumulators * C::kTokens;
   static constexpr u32 kScaleSet = 4 * (M::kAccumulators + 1); // of 64 k
@@ -40,18 +41,6 @@ template <typename C> struct MatmulBlackwellNarrow : MatmulRound<C> {
   static_assert(C::kTokens % 16 == 0 && C::kTokens <= 128, "columns of an instruction");
   static_assert(kUsed <= 512, "columns of tensor memory");
 
-  __device__ static u8 *shared() {
-    extern __shared__ __align__(1024) u8 platenStages[];
-    return platenStages;
-  }
-  struct Pipeline {
-    u32 stages, barriers;
-    __device__ u32 stage(u32 step) const { return stages + step % C::kStages * kStage; }
-    __device__ u32 full(u32 step) const { return barriers + step % C::kStages * kBarrierBytes; }
-    __device__ u32 empty(u32 step) const { return full(step) + 8; }
-    __device__ u32 scaled(u32 step) const { return full(step) + 16; }
-    __device__ static u32 parity(u32 step) { return step / C::kStages % 2; }
-  };
   /// Fragments of 32 bytes of k (two chunks, 64 k of e2m1) that exist in a step.
   __device__ static u32 fragments(u32 step) { return min(4u, kChunks / 2 - step * 4); }
   __device__ static u32 scales(u32 tensor, u32 step, u32 s) {
@@ -118,7 +107,7 @@ template <typename C> struct MatmulBlackwellNarrow : MatmulRound<C> {
       }
       tensorWaitStores();
       tensorFenceBefore();
-      barrierArrive(pipe.scaled(i));
+      barrierArrive(pipe.third(i));
     }
   }
 
@@ -128,7 +117,7 @@ template <typename C> struct MatmulBlackwellNarrow : MatmulRound<C> {
     for (u32 i = 0; i < kSteps; ++i) {
       barrierWait(pipe.full(i), pipe.parity(i));
       if constexpr (kFour)
-        barrierWait(pipe.scaled(i), pipe.parity(i));
+        barrierWait(pipe.third(i), pipe.parity(i));
       tensorFenceAfter();
       const u64 x = tensorRows128(pipe.stage(i));
 #pragma unroll 1
@@ -188,15 +177,15 @@ template <typename C> struct MatmulBlackwellNarrow : MatmulRound<C> {
     if (token >= extent)
       return;
     const u32 tokens = static_cast<u32>(min(i64{C::kTokens}, extent - token));
-    const Pipeline pipe{sharedAddress(shared()), sharedAddress(shared()) + kBarriers};
-    const u32 done = pipe.barriers + C::kStages * kBarrierBytes, reserved = done + 8;
+    const Pipeline pipe{sharedAddress(stagesBase()), sharedAddress(stagesBase()) + kBarriers};
+    const u32 done = pipe.barriers + C::kStages * Pipeline::kBarrierBytes, reserved = done + 8;
     const u32 warp = warpId();
     const u8 *rows = static_cast<const u8 *>(workspace);
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {
         barrierInit(pipe.full(i), 1);
         barrierInit(pipe.empty(i), 1);
-        barrierInit(pipe.scaled(i), 128);
+        barrierInit(pipe.third(i), 128);
       }
       barrierInit(done, 1);
       barrierInitFence();

@@ -26,7 +26,7 @@ template <typename C> struct MatmulDecode : Matmul<C> {
     a[0] = low.x, a[1] = low.y, a[2] = high.x, a[3] = high.y;
   }
 
-  /// bf16 of x[token][k], x[token][k + 1], zeros beyond K.
+  /// x[token][k], x[token][k + 1] as the weights' 16-bit floats, zeros beyond K.
   __device__ static u32 loadX(const float *row, u32 k, bool exists) {
     float low = 0, high = 0;
     if constexpr (C::kK % 2 == 0) {
@@ -38,10 +38,10 @@ template <typename C> struct MatmulDecode : Matmul<C> {
       low = exists && k < C::kK ? row[k] : 0;
       high = exists && k + 1 < C::kK ? row[k + 1] : 0;
     }
-    return packBf16(low, high);
+    return M::packHalf(low, high);
   }
 
-  __device__ static void sumBf16(Sums &acc, const typename M::Place &at, const float *x,
+  __device__ static void sumHalf(Sums &acc, const typename M::Place &at, const float *x,
                                  bool exists, u32 begin, u32 end) {
     constexpr u32 kWordRows = (C::kK + 1) / 2;
     const u32 q = laneId() % 4;
@@ -52,7 +52,7 @@ template <typename C> struct MatmulDecode : Matmul<C> {
       for (u32 i = 0; i < M::kAccumulators; ++i) {
         u32 a[4];
         loadWeights(a, at.w[i], k / 2, kWordRows);
-        mmaBf16(acc[i], a, b0, b1);
+        M::mmaHalf(acc[i], a, b0, b1);
       }
     }
   }
@@ -154,8 +154,8 @@ template <typename C> struct MatmulDecode : Matmul<C> {
                 end = min(begin + C::kSliceK, u32{(C::kK + M::kStageK - 1) / M::kStageK} * M::kStageK);
       const u8 *rows = static_cast<const u8 *>(o.x) + token * M::kXRowBytes;
       const u32 g = laneId() / 4;
-      if constexpr (C::kElement == kBF16)
-        sumBf16(acc, at, reinterpret_cast<const float *>(rows) + u64{g} * C::kK, g < tokens, begin,
+      if constexpr (M::kHalf)
+        sumHalf(acc, at, reinterpret_cast<const float *>(rows) + u64{g} * C::kK, g < tokens, begin,
                 end);
       else if constexpr (C::kElement == kF32)
         sumF32(acc, at, reinterpret_cast<const float *>(rows), tokens, begin, end);

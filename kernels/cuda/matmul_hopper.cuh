@@ -6,15 +6,15 @@
 // B operand, from shared memory, 128 swizzled bytes of k a token.
 //   producer warpgroup   matmul_stage.cuh
 //   consumer warpgroups  load a stage's words into registers, multiply, release the stage
-// A lane reads channels g and g + 8; of bf16, lanes q >= 2 read them in the other order, so that a
+// A lane reads channels g and g + 8; of bf16 and f16, lanes q >= 2 read them in the other order, so that a
 // warp's read hits 32 banks.
 //
-// Numerics, equal bits for every tile, batch and chunking: specs.h. bf16: one accumulator an element
+// Numerics, equal bits for every tile, batch and chunking: specs.h. bf16, f16: one accumulator an element
 // that the matrix unit sums, k ascending, 16 at a time. e4m3: the unit sums 128 k, whose sums are
 // added in f32, because the unit's own accumulator keeps fewer bits for e4m3. All candidates use the
 // same instruction; an element's sum does not depend on the instruction's number of columns.
 //
-// Applies to bf16 and f8 panels of every shape. Costs one pass over the weights for every kTokens tokens.
+// Applies to bf16, f16 and f8 panels of every shape. Costs one pass over the weights for every kTokens tokens.
 // Grid: x = ceil(panels / kBlockPanels), y = ceil(E / kTokens). Threads: 128 * (1 + kWarpgroups).
 // C as MatmulStage, kSlices = 1, and kWarpgroups, kRegisters (of a consumer; 0: the compiler's).
 namespace platen {
@@ -24,7 +24,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   using S = MatmulStage<C, C::kWarpgroups * 4, 2048>;
   using M = Matmul<C>;
   using typename S::Pipeline;
-  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::kPanelStep, S::kPanelCodes, S::shared;
+  using S::kBlockPanels, S::kSteps, S::kXStage, S::kStage, S::kPanelStep, S::kPanelCodes;
   static constexpr u32 kFragments = 4; // of a step, 32 bytes of k each
   static constexpr u32 kPanelStride = 2048;
   static constexpr u32 kConsumerThreads = C::kWarpgroups * 128;
@@ -34,7 +34,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   static constexpr u32 kOutTile = C::kTokens * kOutPitch; // floats
   static constexpr u32 kOutBytes = C::kWarpgroups * M::kAccumulators * kOutTile * 4;
   static constexpr u32 kBarriers = C::kStages * kStage > kOutBytes ? C::kStages * kStage : kOutBytes;
-  static constexpr u32 kSharedBytes = kBarriers + C::kStages * S::kBarrierBytes;
+  static constexpr u32 kSharedBytes = kBarriers + C::kStages * Pipeline::kBarrierBytes;
 
   // --- Consumers
 
@@ -96,6 +96,8 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
       for (u32 w = 0; w < M::kAccumulators; ++w) {
         if constexpr (C::kElement == kF8)
           Wgmma<C::kTokens>::f8(acc[w], a[w][s], x + s * 2, s != 0);
+        else if constexpr (C::kElement == kF16)
+          Wgmma<C::kTokens>::f16(acc[w], a[w][s], x + s * 2, 1);
         else
           Wgmma<C::kTokens>::bf16(acc[w], a[w][s], x + s * 2, 1);
       }
@@ -107,7 +109,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
   __device__ static void store(const Sums &acc, const MatmulOperands<C> &o, const void *workspace,
                                i64 token, u32 tokens) {
     const u32 group = warpId() / 4, g = laneId() / 4, q = laneId() % 4;
-    float *tile = reinterpret_cast<float *>(shared()) + group * M::kAccumulators * kOutTile;
+    float *tile = reinterpret_cast<float *>(stagesBase()) + group * M::kAccumulators * kOutTile;
     syncSome<kConsumerThreads>(1); // all are done with the stages
 #pragma unroll
     for (u32 w = 0; w < M::kAccumulators; ++w)
@@ -170,7 +172,7 @@ struct MatmulHopper : MatmulStage<C, C::kWarpgroups * 4, 2048> {
     if (token >= extent)
       return;
     const u32 tokens = static_cast<u32>(min(i64{C::kTokens}, extent - token));
-    const Pipeline pipe{sharedAddress(shared()), sharedAddress(shared()) + kBarriers};
+    const Pipeline pipe{sharedAddress(stagesBase()), sharedAddress(stagesBase()) + kBarriers};
     if (threadIdx.x == 0) {
       for (u32 i = 0; i < C::kStages; ++i) {
         barrierInit(pipe.full(i), S::kFullArrivals);

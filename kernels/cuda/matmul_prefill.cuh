@@ -4,7 +4,7 @@
 // at c ^ 2 * (r / 2 % 2): the 8-byte reads of half a warp (rows q, channels 2g) hit 32 banks. x
 // [token][4 chunks], chunk c of row t at c ^ (t / 2 % 4): the 8 rows of an ldmatrix hit 32 banks.
 // Producer: every thread copies its share of stage i + kStages - 1 with cp.async while stage i is
-// multiplied; f32 x is loaded to registers one stage ahead and stored as bf16 into two buffers.
+// multiplied; f32 x is loaded to registers one stage ahead and stored as bf16 or f16 into two buffers.
 // Consumer: ldmatrix for x, 8-byte loads for weights, mma.sync.
 //
 // Grid: x = ceil(panels / kBlockPanels), y = ceil(E / kBlockTokens). Threads: 32 * kWarpsC * kWarpsT.
@@ -95,7 +95,7 @@ template <typename C> struct MatmulPrefill : Matmul<C> {
     for (u32 i = 0; i < kXLoads; ++i) {
       const u32 item = i * kThreads + threadIdx.x, token = item / 8, part = item % 8;
       storeShared8(to + token * 64 + (((part / 2) ^ (token / 2 % 4)) * 16) + part % 2 * 8,
-                   packBf16(v[i].x, v[i].y), packBf16(v[i].z, v[i].w));
+                   M::packHalf(v[i].x, v[i].y), M::packHalf(v[i].z, v[i].w));
     }
   }
 
@@ -141,7 +141,7 @@ template <typename C> struct MatmulPrefill : Matmul<C> {
               mmaI8(c, a[half], b[half * 2], b[half * 2 + 1]);
               addScaled(acc[w][p][t], c, panel, scales + (firstToken + t * 8 + 2 * q) * 16, half);
             } else {
-              mmaBf16(acc[w][p][t], a[half], b[half * 2], b[half * 2 + 1]);
+              M::mmaHalf(acc[w][p][t], a[half], b[half * 2], b[half * 2 + 1]);
             }
           }
         }

@@ -1,7 +1,7 @@
-// Matmul families that multiply rounded tokens: bf16, e4m3, e2m1 (specs.h says how they are rounded).
+// Matmul families that multiply rounded tokens: bf16, f16, e4m3, e2m1 (specs.h says how they are rounded).
 //
-// A step is 128 bytes of k of a token and of a channel: 64 of bf16, 128 of e4m3, 256 of e2m1; in a
-// panel that is 2048 bytes: bf16 32 rows of 16 words, narrow floats 8 chunks of 16 channels x 16
+// A step is 128 bytes of k of a token and of a channel: 64 of bf16 and f16, 128 of e4m3, 256 of e2m1; in a
+// panel that is 2048 bytes: 32 rows of 16 words, narrow floats 8 chunks of 16 channels x 16
 // bytes. Workspace, R = stepExtent rounded up to the block's tokens:
 //   codes         [R][kSteps][128 bytes], zeros behind K and behind the step's tokens
 //   group scales  [kSteps][R][16] e4m3 (e2m1 alone), zeros likewise
@@ -88,10 +88,11 @@ template <typename C> struct MatmulRound : Matmul<C> {
       most = fmaxf(most, fabsf(v[i]));
     return most;
   }
-  __device__ static uint4 roundBf16(const float *row, u32 k, bool exists) {
+  __device__ static uint4 roundHalf(const float *row, u32 k, bool exists) {
     float v[8];
     load(v, row, k, exists);
-    return {packBf16(v[0], v[1]), packBf16(v[2], v[3]), packBf16(v[4], v[5]), packBf16(v[6], v[7])};
+    return {M::packHalf(v[0], v[1]), M::packHalf(v[2], v[3]), M::packHalf(v[4], v[5]),
+            M::packHalf(v[6], v[7])};
   }
 
   /// The inverse of a scale near the smallest number.
@@ -140,7 +141,7 @@ template <typename C> struct MatmulRound : Matmul<C> {
     u8 *to = static_cast<u8 *>(workspace) + row * i64{kPitch};
     if constexpr (!kNarrow) {
       for (u32 i = threadIdx.x; i < kPitch / 16; i += kRoundThreads)
-        reinterpret_cast<uint4 *>(to)[i] = roundBf16(from, i * 8, exists);
+        reinterpret_cast<uint4 *>(to)[i] = roundHalf(from, i * 8, exists);
     } else {
       float v[16], most = 0;
       for (u32 i = threadIdx.x; i < kSteps * kStepK / 16; i += kRoundThreads) {

@@ -4,8 +4,8 @@
 // kPanelStride bytes apart.
 //   panels  one warp, a lane a panel, bulk copies
 //   tokens  a box of a tensor map over the workspace, which round() has filled; or, without
-//           kTensorMap, three warps take turns to load f32 tokens, round them to bf16 and store them
-// Barriers of a stage: full, empty, and one that the family may use.
+//           kTensorMap, three warps take turns to load f32 tokens, round them to bf16 or f16 and store them
+// Barriers of a stage (matmul_pipeline.cuh): the third is the family's.
 //
 // C as MatmulRound, and kStages, kTensorMap.
 namespace platen {
@@ -18,27 +18,12 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
   static constexpr u32 kCopies = M::kAccumulators * kBlockPanels; // panels in a stage
   static constexpr u32 kXStage = C::kTokens * 128;
   static constexpr u32 kStage = (kXStage + kCopies * kPanelStride + 1023) / 1024 * 1024;
-  static constexpr u32 kBarrierBytes = 32; // of a stage
-  static_assert(C::kElement == kBF16 || (C::kElement == kF8 && C::kTensorMap), "kinds of weights");
+  using Pipeline = StagePipeline<C::kStages, kStage>;
+  static_assert(M::kHalf || (C::kElement == kF8 && C::kTensorMap), "kinds of weights");
   static_assert(C::kSlices == 1, "one accumulator an element");
   static_assert(C::kTokens % 8 == 0 && C::kTokens <= 256, "columns of the instruction");
   static_assert(kBlockPanels <= kWarp, "a lane copies a panel");
   static_assert(kPanelStride >= kPanelStep && kPanelStride % 16 == 0, "panels lie apart");
-
-  __device__ static u8 *shared() {
-    extern __shared__ __align__(1024) u8 platenStages[];
-    return platenStages;
-  }
-  struct Pipeline {
-    u32 stages, barriers;
-    __device__ u32 stage(u32 step) const { return stages + step % C::kStages * kStage; }
-    __device__ u32 full(u32 step) const { return barriers + step % C::kStages * kBarrierBytes; }
-    __device__ u32 empty(u32 step) const { return full(step) + 8; }
-    __device__ u32 third(u32 step) const { return full(step) + 16; }
-    __device__ static u32 parity(u32 step) { return step / C::kStages % 2; }
-    __device__ void waitEmpty(u32 step) const { barrierWait(empty(step), parity(step) ^ 1); }
-    __device__ void waitFull(u32 step) const { barrierWait(full(step), parity(step)); }
-  };
 
   static constexpr u32 kFullArrivals = C::kTensorMap ? 1 : 1 + kWarp;
 
@@ -79,7 +64,7 @@ template <typename C, u32 kPanels_, u32 kPanelStride> struct MatmulStage : Matmu
 #pragma unroll
       for (u32 j = 0; j < kItems; ++j) {
         const u32 item = j * kWarp + laneId(), row = item / 8;
-        chunk[j] = R::roundBf16(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
+        chunk[j] = R::roundHalf(x + u64{row} * C::kK, i * kStepK + item % 8 * 8, row < tokens);
       }
       pipe.waitEmpty(i);
 #pragma unroll

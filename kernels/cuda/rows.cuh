@@ -58,8 +58,11 @@ template <typename C> __device__ __forceinline__ float tableElement(const u8 *ta
     const u8 *panel = table + n / kPanel * C::kPanelBytes;
     if constexpr (C::kElement == 0)
       return reinterpret_cast<const float *>(panel)[u64{k} * kPanel + lane];
-    if constexpr (C::kElement == 1)
-      return bf16Low(reinterpret_cast<const u16 *>(panel)[(u64{k / 2} * kPanel + lane) * 2 + k % 2]);
+    if constexpr (C::kElement == 1 || C::kElement == 6) {
+      const u16 bits =
+          reinterpret_cast<const u16 *>(panel)[(u64{k / 2} * kPanel + lane) * 2 + k % 2];
+      return C::kHalf ? halfToFloat(bits) : bf16Low(bits);
+    }
     const u8 *block = panel + u64{k / 64} * C::kBlockBytes;
     const u32 half = k % 64 / 32, inGroup = (k % 32 / 4 * kPanel + lane) * 4 + k % 4;
     int code = 0;

@@ -4,10 +4,12 @@
 // equal logits by id, lowest first); penalties are applied to the logits before. Nothing is sorted:
 // every filter keeps a prefix of the order (logit descending, id ascending), so it is one cut in that
 // order, found digit by digit in the 64-bit key (ordered logit, ~id) from a histogram of weights. A
-// weight is 1 (top-k) or a probability in fixed point, 2^32 for the best: sums are exact integers, so
-// no result depends on the order of the atomic additions. The draw is such a cut too.
+// weight is 1 (top-k) or a probability in fixed point, 2^40 for the best: sums are exact integers, so
+// no result depends on the order of additions. The draw runs over what is kept in the order of ids:
+// sums over 256 ranges of ids, then over 256 parts of the range that holds the uniform number.
 //
-// Cost: one pass over the logits for greedy; at most 8 more for each filter in use and the draw.
+// Cost: one pass over the logits for greedy, two with a temperature; at most 8 more for top-k and 9
+// for top-p.
 // Row without a finite maximum (NaN, +infinity, all -infinity): token -1.
 //
 // Grid: x = R. Threads: kThreads. C: kVocabulary, kThreads.
@@ -44,7 +46,7 @@ template <typename C> struct Sample {
     __device__ u64 operator()(float logit) const {
       if (count)
         return 1;
-      return static_cast<u64>(expf((logit - best) * inverseTemperature) * 4294967296.0f);
+      return static_cast<u64>(expf((logit - best) * inverseTemperature) * 1099511627776.0f);
     }
   };
 
@@ -105,6 +107,54 @@ template <typename C> struct Sample {
     return prefix;
   }
 
+  /// bins[b] = sum of the weights of elements with key >= cut among the `span` ids from
+  /// first + b * span on. A warp sums a bin.
+  __device__ static void sumById(const float *logits, u64 cut, Weight weight, u32 first, u32 span,
+                                 u64 *bins) {
+    for (u32 bin = warpId(); bin < kBins; bin += C::kThreads / kWarp) {
+      const u32 from = first + bin * span, to = min(C::kVocabulary, from + span);
+      u64 sum = 0;
+      for (u32 id = from + laneId(); id < to; id += kWarp)
+        if (keyOf(logits[id], id) >= cut)
+          sum += weight(logits[id]);
+#pragma unroll
+      for (u32 step = kWarp / 2; step != 0; step /= 2)
+        sum += __shfl_xor_sync(0xffffffffu, sum, step);
+      if (laneId() == 0)
+        bins[bin] = sum;
+    }
+  }
+
+  /// The first id at which the sum of the weights of elements with key >= cut, in the order of ids,
+  /// exceeds their total * uniform * 2^-64. The total is not 0.
+  __device__ static u32 draw(const float *logits, u64 cut, Weight weight, u64 uniform, u64 *bins) {
+    constexpr u32 kSpan = ceilDiv(C::kVocabulary, kBins);
+    __shared__ u32 chosen;
+    u32 first = 0;
+    u64 rest = 0; // of thread 0: what the sum from `first` on is to exceed
+#pragma unroll 1
+    for (u32 span = kSpan;; span = ceilDiv(span, kBins)) {
+      sumById(logits, cut, weight, first, span, bins);
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        if (span == kSpan) {
+          u64 mass = 0;
+          for (u32 bin = 0; bin < kBins; ++bin)
+            mass += bins[bin];
+          rest = __umul64hi(mass, uniform);
+        }
+        u32 bin = 0;
+        for (; bins[bin] <= rest; ++bin)
+          rest -= bins[bin];
+        chosen = bin;
+      }
+      __syncthreads();
+      first += chosen * span;
+      if (span == 1)
+        return first;
+    }
+  }
+
   /// logits [R, V] f32, params [R], tokens [R] i32.
   __device__ static void run(const PlatenCudaStep *step, const float *all,
                              const PlatenCudaSampling *params, int *tokens) {
@@ -129,7 +179,7 @@ template <typename C> struct Sample {
         tokens[row] = -1;
       return;
     }
-    u64 chosen = bestKey;
+    u32 token = bestId;
     if (p.temperature >= 1e-6f) {
       const Weight probability{false, best, 1.0f};
       u64 cut = keyOf(minusInfinity(), 0xffffffffu);
@@ -139,20 +189,17 @@ template <typename C> struct Sample {
         const u64 mass = total(logits, cut, probability, bins);
         cut = select(logits, cut, max(u64{1}, share(mass, p.top_p)), probability, bins);
       }
-      if (p.min_p > 0.0f)
-        cut = max(cut, u64{ordered(best + logf(p.min_p))} << 32);
-      const Weight drawn{false, best, 1.0f / p.temperature};
-      const u64 mass = total(logits, cut, drawn, bins);
-      chosen = select(logits, cut, min(mass, share(mass, p.uniform) + 1), drawn, bins);
+      cut = max(cut, u64{ordered(best + p.log_min_p)} << 32);
+      token = draw(logits, cut, {false, best, 1.0f / p.temperature}, p.uniform, bins);
     }
     if (threadIdx.x == 0)
-      tokens[row] = static_cast<int>(~static_cast<u32>(chosen));
+      tokens[row] = static_cast<int>(token);
   }
 
-  /// floor(mass * fraction), fraction in [0, 1] with its 24 bits.
+  /// mass * fraction, rounded up; fraction in [0, 1), of which what is below 2^-64 is cut off.
   __device__ static u64 share(u64 mass, float fraction) {
-    const u64 scaled = static_cast<u64>(fraction * 16777216.0f);
-    return (mass >> 24) * scaled + ((mass & 0xffffffu) * scaled >> 24);
+    const u64 scaled = static_cast<u64>(fraction * 18446744073709551616.0f);
+    return __umul64hi(mass, scaled) + (mass * scaled != 0 ? 1 : 0);
   }
 };
 

@@ -74,7 +74,8 @@ template <u32 kGroup, u32 kStep> __device__ __forceinline__ u64 tensorCores(u32 
   return u64{(address & 0x3ffffu) >> 4} | u64{kStep >> 4} << 16 | u64{kGroup >> 4} << 32 |
          u64{1} << 46;
 }
-/// What a matrix instruction multiplies: 128 x kN, f32 sums, both operands rows of k.
+/// What a matrix instruction multiplies: 128 x kN, f32 sums, both operands rows of k. kFormat: of
+/// kind::f16 0 f16, 1 bf16; of kind::f8f6f4 0 e4m3.
 template <u32 kFormat, u32 kN> constexpr u32 kTensorInstruction =
     1u << 4 | kFormat << 7 | kFormat << 10 | (kN / 8) << 17 | (128u / 16) << 24;
 
@@ -100,8 +101,8 @@ __device__ __forceinline__ void tensorMultiplyE2m1(u32 d, u64 a, u64 b, u32 inst
                : "memory");
 }
 
-/// d (+)= a * b, bf16: 128 rows of a in tensor memory, two neighbouring k a column; 16 k. One thread.
-__device__ __forceinline__ void tensorMultiplyBf16(u32 d, u32 a, u64 b, u32 instruction, u32 add) {
+/// d (+)= a * b, bf16 or f16: 128 rows of a in tensor memory, two neighbouring k a column; 16 k. One thread.
+__device__ __forceinline__ void tensorMultiplyHalf(u32 d, u32 a, u64 b, u32 instruction, u32 add) {
   asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %4, 0;\n"
                "tcgen05.mma.cta_group::1.kind::f16 [%0], [%1], %2, %3, p;\n}" ::"r"(d),
                "r"(a), "l"(b), "r"(instruction), "r"(add)

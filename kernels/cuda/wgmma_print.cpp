@@ -48,9 +48,9 @@ std::string sharedFunction(std::string_view name, uint32_t n) {
 
 std::string printWgmma(uint32_t n) {
   return "namespace platen {\ntemplate <> struct Wgmma<" + std::to_string(n) + "> {\n" +
-         function("bf16", "bf16", 16, n, ", 0") + function("f8", "e4m3", 32, n, "") +
-         function("bf16Values", "bf16", 16, n, ", 1") + sharedFunction("bf16Keys", n) +
-         "};\n} // namespace platen\n";
+         function("bf16", "bf16", 16, n, ", 0") + function("f16", "f16", 16, n, ", 0") +
+         function("f8", "e4m3", 32, n, "") + function("bf16Values", "bf16", 16, n, ", 1") +
+         sharedFunction("bf16Keys", n) + "};\n} // namespace platen\n";
 }
 
 } // namespace platen::kernels::cuda

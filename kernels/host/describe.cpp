@@ -53,7 +53,8 @@ Result<std::string> cut(const MatmulSpec &spec, HostKernelInfo &info) {
     return invalidArgument("rowsPerTile must be 1 to 8", "matmul");
   if (spec.packing.isNarrowFloat())
     return base::unsupported("weights of packing '" + std::string(spec.packing.name) +
-                                 "' on the host; fp8 and nvfp4 are for GPUs alone",
+                                 "' on the host; fp8 and nvfp4 are for GPUs alone: leave the host "
+                                 "out of the targets or store the weights in another format",
                              "matmul");
   const MatmulTiling tiling = matmulTiling(spec);
   info.rowsPerUnit = static_cast<uint32_t>(tiling.rowsPerUnit);

@@ -59,7 +59,7 @@ private:
     });
   }
 
-  /// f32 [K][16] and bf16 [K/2][16][2]: `blockK` elements of the row a line of 64 bytes.
+  /// f32 [K][16], bf16 and f16 [K/2][16][2]: `blockK` elements of the row a line of 64 bytes.
   void gatherFloats(Value panel, Value lane, Value to) {
     const auto perLine = static_cast<int64_t>(packing_.blockK());
     const int64_t whole = static_cast<int64_t>(spec_.width) / perLine * perLine;

@@ -38,11 +38,18 @@ Values coreF32(Ir &ir, const MatmulSpec &spec, const MatmulTile &tile) {
       });
 }
 
-/// bf16 weights, f32 x: the pair in a 32-bit lane is split by shift and mask, even k first.
-Values coreBf16Split(Ir &ir, const MatmulSpec &spec, const MatmulTile &tile) {
+/// bf16 or f16 weights, f32 x: the pair in a 32-bit lane is split, even k first. bf16 becomes f32
+/// by shift and mask, f16 by conversion of what was the lane's low or high half.
+Values coreSplitPairs(Ir &ir, const MatmulSpec &spec, const MatmulTile &tile) {
   const Type panel = ir.vecF32(kLanes), words = ir.vec(kLanes, ir.i(32));
   const size_t columns = tile.panels.size();
+  const bool f16 = spec.packing.element == Packing::Element::kF16;
   auto half = [&](Value pairs, bool odd) {
+    if (f16) {
+      const Value low = odd ? ir.shrLogical(pairs, ir.intConst(words, 16)) : pairs;
+      return ir.extendFloat(
+          ir.bitcast(ir.truncate(low, ir.vec(kLanes, ir.i(16))), ir.vec(kLanes, ir.f16())), panel);
+    }
     return ir.bitcast(odd ? ir.bitAnd(pairs, ir.intConst(words, int64_t{0xffff0000}))
                           : ir.shl(pairs, ir.intConst(words, 16)),
                       panel);
@@ -325,8 +332,7 @@ Values matmulCore(Ir &ir, const MatmulSpec &spec, const MatmulTile &tile) {
     return IntegerCore(ir, spec, tile).build();
   if (readsBf16Pairs(spec, ir.target()))
     return coreBf16Pairs(ir, spec, tile);
-  return spec.packing.element == Packing::Element::kBF16 ? coreBf16Split(ir, spec, tile)
-                                                         : coreF32(ir, spec, tile);
+  return spec.packing.isHalf() ? coreSplitPairs(ir, spec, tile) : coreF32(ir, spec, tile);
 }
 
 namespace {

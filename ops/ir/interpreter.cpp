@@ -24,6 +24,15 @@ std::string locationText(mlir::Operation &op) {
   return text;
 }
 
+/// A weight that lies in another float format than its users see it in.
+std::shared_ptr<const ops::Tensor> converted(const ops::Tensor &stored, ops::DType dtype) {
+  auto tensor = std::make_shared<ops::Tensor>(
+      ops::TensorType{dtype, {stored.dims().begin(), stored.dims().end()}});
+  for (int64_t i = 0, count = tensor->elementCount(); i < count; ++i)
+    tensor->set(i, stored.get(i));
+  return tensor;
+}
+
 } // namespace
 
 Status Interpreter::evaluateCatalogOp(mlir::Operation &op, Known &known) const {
@@ -90,6 +99,8 @@ Status Interpreter::evaluateOp(mlir::Operation &op, Known &known) const {
     Knowledge knowledge{*type, nullptr};
     if (reader_) {
       PLATEN_ASSIGN_OR_RETURN(knowledge.value, reader_(weight.getInitializer()));
+      if (knowledge.value && knowledge.value->dtype() != type->dtype)
+        knowledge.value = converted(*knowledge.value, type->dtype);
     }
     known[weight.getResult()] = std::move(knowledge);
     return Status::ok();

@@ -23,14 +23,18 @@ inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter,
   return counter;
 }
 
-/// Draw `index` of stream `stream` of a request: uniform in [0, 1), 53 bits. Stream 0 picks tokens;
-/// others are free.
-inline double uniform(uint64_t seed, uint64_t index, uint32_t stream = 0) {
+/// Draw `index` of stream `stream` of a request: uniform in [0, 1), 53 bits, in units of 2^-64.
+/// Stream 0 picks tokens; others are free.
+inline uint64_t uniformFraction(uint64_t seed, uint64_t index, uint32_t stream = 0) {
   auto block =
       philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream, 0},
                  {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
-  uint64_t bits = (uint64_t{block[1]} << 32 | block[0]) >> 11;
-  return static_cast<double>(bits) * 0x1p-53;
+  return (uint64_t{block[1]} << 32 | block[0]) & ~uint64_t{0x7ff};
+}
+
+/// The same number.
+inline double uniform(uint64_t seed, uint64_t index, uint32_t stream = 0) {
+  return static_cast<double>(uniformFraction(seed, index, stream)) * 0x1p-64;
 }
 
 } // namespace platen::decode

@@ -97,6 +97,9 @@ void keepMass(std::vector<Candidate> &candidates, float best, double wanted) {
   }
 }
 
+/// What min-p adds to the best logit.
+float logMinP(float p) { return p > 0 ? std::log(p) : -kInfinity; }
+
 base::Status outOfRange(const char *name, double value, const char *range) {
   return base::invalidArgument(std::string(name) + " is " + std::to_string(value) +
                                ", it must be " + range);
@@ -116,6 +119,22 @@ base::Status validate(const SamplingParams &params) {
   if (params.repeat_last_tokens < -1)
     return outOfRange("repeat_last_tokens", params.repeat_last_tokens, "at least -1");
   return {};
+}
+
+bool hasPenalty(const SamplingParams &params) {
+  return params.repeat_penalty != 1 && params.repeat_last_tokens != 0;
+}
+
+PlatenSampling onDevice(const SamplingParams &params, uint64_t index) {
+  return {.uniform = uniformFraction(params.seed, index),
+          .temperature = params.temperature,
+          .top_k = params.top_k,
+          .top_p = params.top_p,
+          .log_min_p = logMinP(params.min_p)};
+}
+
+base::Status brokenLogits() {
+  return base::internalError("the logits hold NaN or +infinity, or are all -infinity");
 }
 
 int32_t argmax(std::span<const float> logits) {
@@ -163,7 +182,7 @@ std::span<const float> Sampler::penalise(std::span<const float> logits,
   if (params.repeat_last_tokens >= 0)
     history =
         history.last(std::min(history.size(), static_cast<size_t>(params.repeat_last_tokens)));
-  if (params.repeat_penalty == 1 || history.empty())
+  if (!hasPenalty(params) || history.empty())
     return logits;
   penalised_.assign(logits.begin(), logits.end());
   for (int32_t token : history) {
@@ -198,12 +217,26 @@ void Sampler::keepTopP(std::span<const float> logits, float best, float p) {
 }
 
 void Sampler::keepMinP(std::span<const float> logits, float best, float p) {
-  float floor = best + std::log(p);
+  float floor = best + logMinP(p);
   if (!filtered_)
     gather(logits, floor, candidates_);
   else
     std::erase_if(candidates_, [&](const Candidate &c) { return c.logit < floor; });
   filtered_ = true;
+}
+
+// What the filters left stands best first or, after min-p alone, by id already. If it is much, it
+// is faster to look at all logits again than to sort.
+void Sampler::orderById(std::span<const float> logits) {
+  if (std::ranges::is_sorted(candidates_, {}, &Candidate::token))
+    return;
+  if (candidates_.size() <= kSoftmaxBlock) {
+    std::ranges::sort(candidates_, {}, &Candidate::token);
+    return;
+  }
+  Candidate last = candidates_.back();
+  gather(logits, last.logit, candidates_);
+  std::erase_if(candidates_, [&](const Candidate &c) { return before(last, c); });
 }
 
 int32_t Sampler::draw(float best, float scale, double uniform) const {
@@ -260,7 +293,7 @@ base::Result<int32_t> Sampler::sample(std::span<const float> logits, const Sampl
   logits = penalise(logits, params, history);
   int32_t best_token = argmax(logits);
   if (best_token < 0)
-    return base::internalError("the logits hold NaN or +infinity, or are all -infinity");
+    return brokenLogits();
   if (params.temperature < kGreedyTemperature)
     return best_token;
   float best = logits[static_cast<size_t>(best_token)];
@@ -273,7 +306,10 @@ base::Result<int32_t> Sampler::sample(std::span<const float> logits, const Sampl
     keepMinP(logits, best, params.min_p);
   double u = uniform(params.seed, index);
   float scale = 1 / params.temperature;
-  return filtered_ ? draw(best, scale, u) : drawFromAll(logits, best, scale, u);
+  if (!filtered_)
+    return drawFromAll(logits, best, scale, u);
+  orderById(logits);
+  return draw(best, scale, u);
 }
 
 } // namespace platen::decode

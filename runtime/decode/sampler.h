@@ -14,16 +14,26 @@
 //    as probable as the best. Each sees the softmax of what the one before left, at temperature 1.
 //  - Equal logits are ordered by id, lowest first, in the argmax and in every filter: results are
 //  deterministic.
-//  - Temperature 0 takes the argmax after the penalty. The draw inverts the cumulative distribution
-//  at
-//    uniform(seed, index).
+//  - Temperature 0 takes the argmax after the penalty.
+//  - The filters so keep a prefix of the order (logit descending, id ascending); the draw inverts
+//  the
+//    cumulative distribution of what they kept in the order of ids, lowest first, at
+//    uniform(seed, index): the first id at which the sum of weights exceeds uniform * their total.
+//
+// Devices that sample (kernels/cuda/sample.cuh) do the same, without the penalty. Equal logits,
+// parameters, seed and index give the same token there, unless the uniform number or top-p falls so
+// close to a boundary of the cumulative distribution that the rounding of the weights decides: f32
+// exponentials and sums here, fixed point in units of 2^-40 of the best's weight there (the bound
+// is 2^-16 of the total).
 //
 // Cost for V = 262144 (one 3 GHz core, SSE2): greedy 0.12 ms, plain sampling 0.5 ms, top-k or min-p
 // 0.2 to 0.3 ms, because filters look only at the logits within a few nats of the best and sort
-// those alone. Top-p without top-k must sort its whole nucleus: 5 ms when that is very flat.
+// those alone. Top-p without top-k must sort its whole nucleus: 20 to 70 ms when that is
+// a large part of the vocabulary.
 #pragma once
 
 #include "runtime/base/status.h"
+#include "runtime/plan/kernel_abi.h"
 
 #include <cstdint>
 #include <span>
@@ -46,6 +56,15 @@ struct SamplingParams {
 
 /// kInvalidArgument naming the parameter, its value and its range.
 base::Status validate(const SamplingParams &params);
+
+/// Whether a penalty changes the logits; a device that samples does not know of penalties.
+bool hasPenalty(const SamplingParams &params);
+
+/// How a device draws what Sampler::sample() does with these parameters and no penalty.
+PlatenSampling onDevice(const SamplingParams &params, uint64_t index);
+
+/// Why there is no token: the model is broken for this sequence. kInternal.
+base::Status brokenLogits();
 
 /// A token and the natural logarithm of its probability.
 struct TokenLogprob {
@@ -74,6 +93,7 @@ private:
   void keepTopK(std::span<const float> logits, float best, size_t k);
   void keepTopP(std::span<const float> logits, float best, float p);
   void keepMinP(std::span<const float> logits, float best, float p);
+  void orderById(std::span<const float> logits);
   int32_t draw(float best, float scale, double uniform) const;
   int32_t drawFromAll(std::span<const float> logits, float best, float scale, double uniform);
 

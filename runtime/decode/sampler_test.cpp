@@ -206,6 +206,34 @@ TEST(Sampler, DrawsFollowTheDocumentedDistribution) {
           expectDistribution(randomLogits(7, vocabulary, 2), test.params, history, test.name));
 }
 
+// The definition that devices share: the first id, of what is left, whose sum of weights exceeds
+// the uniform number.
+TEST(Sampler, DrawsInvertTheDistributionInOrderOfIds) {
+  Sampler sampler;
+  size_t decided = 0;
+  for (const SamplingParams &base_params :
+       {SamplingParams{.temperature = 1}, SamplingParams{.temperature = 0.7F, .top_k = 20},
+        SamplingParams{.temperature = 2, .top_p = 0.95F}, // thousands of the 9000
+        SamplingParams{.temperature = 1, .top_k = 60, .top_p = 0.9F, .min_p = 0.02F},
+        SamplingParams{.temperature = 1, .min_p = 0.1F}})
+    for (uint32_t seed = 0; seed < 200; ++seed) {
+      SamplingParams params = base_params;
+      params.seed = seed;
+      std::vector<float> logits = randomLogits(seed, seed % 10 == 0 ? 9000 : 1500, 2);
+      std::vector<Weighted> left = reference(logits, params, {});
+      std::ranges::sort(left, {}, &Weighted::token);
+      double u = uniform(seed, 9), sum = 0;
+      auto chosen = left.begin();
+      for (; sum + chosen->weight <= u; ++chosen)
+        sum += chosen->weight;
+      if (u - sum < 1e-5 || sum + chosen->weight - u < 1e-5)
+        continue; // rounding decides
+      EXPECT_EQ(*sampler.sample(logits, params, {}, 9), chosen->token) << seed;
+      ++decided;
+    }
+  EXPECT_GT(decided, 930U);
+}
+
 // The support of the filters, exactly: draws at many quantiles stay inside and reach most of it.
 TEST(Sampler, FiltersKeepExactlyTheReferenceSupport) {
   Sampler sampler;

@@ -89,6 +89,9 @@ public:
   virtual ~Device() = default;
   /// What it is, for reports: "host, 2 threads on CPUs 0-1".
   virtual std::string description() const = 0;
+  /// Whether it only imitates a device: its results count, its times say nothing and are never
+  /// shown or written down.
+  virtual bool isSimulated() const { return false; }
   /// Memory that allocate() can still give, where that is a hard limit. The host has none: it
   /// promises memory and gives it when it is touched.
   virtual std::optional<uint64_t> freeBytes() const { return std::nullopt; }

@@ -41,6 +41,8 @@ struct RandomRun {
     request.max_tokens = 1 + below(30);
     request.sampling = {.temperature = below(2) == 0 ? 0.0F : 1.5F,
                         .top_k = static_cast<int32_t>(below(10)),
+                        .top_p = below(2) == 0 ? 1.0F : 0.8F,
+                        .min_p = below(2) == 0 ? 0.0F : 0.05F,
                         .repeat_penalty = below(2) == 0 ? 1.0F : 1.4F,
                         .seed = random()};
     return request;
@@ -54,7 +56,8 @@ TEST(Batch, ResultsEqualThoseOfEachRequestAlone) {
   for (uint32_t seed = 0; seed < 300; ++seed) {
     RandomRun random(seed);
     schedule::Limits limits = random.limits();
-    Engine engine = makeEngine(Style::kHash, limits);
+    // Whoever draws the tokens, they are those of the reference, which is the host's sampler.
+    Engine engine = makeEngine(Style::kHash, limits, seed % 2 == 1);
     std::map<RequestId, Request> requests;
     std::map<RequestId, int64_t> cancelled;
     for (int arrivals = 12;
@@ -148,6 +151,40 @@ TEST(Batch, OneBrokenRequestLeavesTheOthersAlone) {
     EXPECT_EQ(engine.wait(id)->tokens, fake::referenceTokens(good, Style::kHash));
   EXPECT_EQ(engine.metrics().failed, 1u);
   EXPECT_EQ(engine.metrics().free_pages, kLimits.total_pages);
+  // The same error, to the letter, where the executor draws.
+  Engine device = makeEngine(Style::kHash, kLimits, true);
+  auto beside = device.submit(good);
+  auto broken = device.submit({.tokens = {3, fake::kPoison, 4}, .max_tokens = 20});
+  EXPECT_EQ(device.wait(*broken)->status.toString(), result->status.toString());
+  EXPECT_EQ(device.wait(*beside)->tokens, fake::referenceTokens(good, Style::kHash));
+}
+
+TEST(Batch, LogitsAreReadOnlyForWhoNeedsThem) {
+  EngineParts parts = fake::makeParts(Style::kHash, kLimits, true);
+  auto *model = static_cast<fake::Model *>(parts.executor.get());
+  Engine engine = EngineAccess::make(std::move(parts));
+  const Request plain{
+      .prompt = "plain", .max_tokens = 10, .sampling = {.temperature = 1, .seed = 7}};
+  Request penalised = plain, with_logprobs = plain;
+  penalised.sampling.repeat_penalty = 1.3F;
+  with_logprobs.top_logprobs = 0;
+  EXPECT_EQ(engine.wait(*engine.submit(plain))->tokens, fake::referenceTokens(plain, Style::kHash));
+  EXPECT_EQ(model->reads_of_logits, 0U);
+  for (const Request &request : {penalised, with_logprobs}) {
+    auto one = engine.submit(request), other = engine.submit(plain);
+    auto result = engine.wait(*one);
+    EXPECT_EQ(result->tokens, fake::referenceTokens(request, Style::kHash));
+    EXPECT_EQ(result->logprobs.size(), request.top_logprobs < 0 ? 0 : result->tokens.size());
+    EXPECT_EQ(engine.wait(*other)->tokens, fake::referenceTokens(plain, Style::kHash));
+    EXPECT_GT(std::exchange(model->reads_of_logits, 0), 0U);
+  }
+  ASSERT_TRUE(engine.score(std::vector<int32_t>{3, 4, 5}).isOk());
+  EXPECT_EQ(model->reads_of_logits, 1U);
+  // A plan may come from anywhere: what its sampler says is checked.
+  model->drawn_amiss = fake::kVocabulary;
+  auto amiss = engine.submit(plain), beside = engine.submit(penalised);
+  EXPECT_EQ(engine.wait(*beside)->tokens, fake::referenceTokens(penalised, Style::kHash));
+  EXPECT_THAT(engine.wait(*amiss)->status.toString(), testing::HasSubstr("the vocabulary has 64"));
 }
 
 TEST(Batch, CancelKeepsWhatWasGenerated) {

@@ -2,6 +2,7 @@
 // memory for pages, graphs, and the same tokens as on the host.
 #include "runtime/engine/platen.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
@@ -132,6 +133,45 @@ TEST_F(ChooseDevice, GraphsAreUsedAndChangeNothing) {
     EXPECT_EQ(driver_->graph_launches, graphs ? 9U : 0U);
     EXPECT_EQ(driver_->graphs, graphs ? 2U : 0U) << "one for the prompt, one for single tokens";
   }
+}
+
+TEST_F(ChooseDevice, TokensAreDrawnOnTheDeviceAndLogitsReadOnlyWhenNeeded) {
+  std::vector<int32_t> expected{1, 2, 3};
+  for (int i = 0; i < 6; ++i)
+    expected.push_back(plan::testing::tinyNextToken(expected, 32));
+  expected.erase(expected.begin(), expected.begin() + 3);
+  for (bool device_sampling : {true, false}) {
+    driver_->reset();
+    auto engine = load(both(), {.device_sampling = device_sampling});
+    ASSERT_TRUE(engine.isOk()) << engine.status().toString();
+    auto sampled = [&] {
+      return std::ranges::count(driver_->launched, "platen_tiny_sample",
+                                &CudaDouble::Launched::entry);
+    };
+    EXPECT_EQ(generate(*engine, {1, 2, 3}, 6), expected);
+    EXPECT_EQ(sampled(), device_sampling ? 6 : 0);
+    EXPECT_EQ(driver_->downloads, 6U) << "tokens or logits, once a step";
+    // Beside it a request that needs logits: each keeps its own way.
+    auto plain = engine->submit({.tokens = {1, 2, 3}, .max_tokens = 6});
+    auto with_logprobs = engine->submit({.tokens = {1, 2, 3}, .max_tokens = 6, .top_logprobs = 2});
+    auto penalised = engine->submit(
+        {.tokens = {1, 2, 3}, .max_tokens = 6, .sampling = {.repeat_penalty = 1.0001F}});
+    for (auto *id : {&plain, &with_logprobs, &penalised}) {
+      auto result = engine->wait(**id);
+      ASSERT_TRUE(result.isOk() && result->status.isOk()) << result->status.toString();
+      EXPECT_EQ(result->tokens, expected);
+      EXPECT_EQ(result->logprobs.size(), id == &with_logprobs ? 6U : 0U);
+    }
+    auto scores = engine->score(std::vector<int32_t>{1, 2, 3, expected[0]});
+    ASSERT_TRUE(scores.isOk());
+    EXPECT_GT(scores->back(), -3.0F) << "the token that comes next";
+    EXPECT_LT(scores->front(), -3.0F);
+  }
+  // A plan without a sampler reads the logits.
+  driver_->reset();
+  auto engine = load({.cuda_targets = {{"ptx", {"compute_80"}}}, .cuda_sampler = false}, {});
+  ASSERT_TRUE(engine.isOk());
+  EXPECT_EQ(generate(*engine, {1, 2, 3}, 6), expected);
 }
 
 TEST_F(ChooseDevice, StepsAllocateNothing) {

@@ -10,6 +10,17 @@ using base::Status;
 using schedule::Assignment;
 using schedule::StepPlan;
 
+namespace {
+
+/// Counts a request's draws.
+uint64_t nextDraw(const Sequence &sequence) { return static_cast<uint64_t>(sequence.generated()); }
+
+std::string nextPosition(const Sequence &sequence) {
+  return "position " + std::to_string(sequence.tokens.size());
+}
+
+} // namespace
+
 Core::Core(EngineParts parts) : parts_(std::move(parts)), pool_(parts_.limits.total_pages) {
   updateState();
 }
@@ -27,14 +38,14 @@ base::Result<bool> Core::step(std::vector<Event> &events) {
   StepPlan plan = admit();
   Status status = reserve(plan);
   auto launched_at = Clock::now();
-  auto logits = status.isOk() ? launch(plan) : base::Result<std::span<const float>>(status);
+  auto outputs = status.isOk() ? launch(plan) : base::Result<exec::StepOutputs>(status);
   auto decided_at = Clock::now();
-  if (logits.isOk()) {
-    std::vector<Decision> decisions = decide(plan, *logits);
+  if (outputs.isOk()) {
+    std::vector<Decision> decisions = decide(plan, *outputs);
     metrics_.decide_seconds += secondsBetween(decided_at, Clock::now());
     commit(plan, std::move(decisions), events);
   } else {
-    status = logits.status();
+    status = outputs.status();
     failStep(plan, status, events);
   }
   std::erase_if(queue_, [](const auto &sequence) { return sequence->pages == nullptr; });
@@ -105,7 +116,32 @@ void Core::buildInputs(const StepPlan &plan) {
   }
 }
 
-base::Result<std::span<const float>> Core::launch(const StepPlan &plan) {
+bool Core::isDrawnByDevice(const Sequence &sequence) const {
+  return parts_.executor->samples() && !sequence.score_only &&
+         !decode::hasPenalty(sequence.sampling) && sequence.request.top_logprobs < 0;
+}
+
+bool Core::buildSampling(const StepPlan &plan) {
+  sampling_.clear();
+  if (!parts_.executor->samples())
+    return true;
+  bool on_device = false, on_host = false;
+  for (const Assignment &range : plan.assignments) {
+    const Sequence &sequence = *queue_[range.sequence];
+    bool drawn = isDrawnByDevice(sequence);
+    if (range.rows > 0)
+      (drawn ? on_device : on_host) = true;
+    // Rows of the others are drawn too, in the cheapest way, and nobody looks at their tokens.
+    sampling_.insert(
+        sampling_.end(), static_cast<size_t>(range.rows),
+        decode::onDevice(drawn ? sequence.sampling : decode::SamplingParams{}, nextDraw(sequence)));
+  }
+  if (!on_device)
+    sampling_.clear();
+  return on_host;
+}
+
+base::Result<exec::StepOutputs> Core::launch(const StepPlan &plan) {
   buildInputs(plan);
   exec::StepInputs inputs;
   inputs.token_ids = token_ids_;
@@ -115,23 +151,53 @@ base::Result<std::span<const float>> Core::launch(const StepPlan &plan) {
   inputs.sequences = static_cast<int64_t>(plan.assignments.size());
   inputs.page_table_stride = page_table_stride_;
   inputs.page_table = page_table_;
-  PLATEN_ASSIGN_OR_RETURN(std::span<const float> logits, parts_.executor->run(inputs));
-  auto expected = row_tokens_.size() * static_cast<size_t>(parts_.model.vocabulary);
-  if (logits.size() != expected)
-    return base::internalError("the executor gave " + std::to_string(logits.size()) +
-                               " logits, expected " + std::to_string(expected));
-  return logits;
+  inputs.read_logits = buildSampling(plan);
+  inputs.read_hidden = false;
+  inputs.sampling = sampling_;
+  PLATEN_ASSIGN_OR_RETURN(exec::StepOutputs outputs, parts_.executor->run(inputs));
+  size_t expected =
+      inputs.read_logits ? row_tokens_.size() * static_cast<size_t>(parts_.model.vocabulary) : 0;
+  if (outputs.logits.size() != expected || outputs.tokens.size() != sampling_.size())
+    return base::internalError("the executor gave " + std::to_string(outputs.logits.size()) +
+                               " logits and " + std::to_string(outputs.tokens.size()) +
+                               " tokens, expected " + std::to_string(expected) + " and " +
+                               std::to_string(sampling_.size()));
+  return outputs;
 }
 
-std::vector<Core::Decision> Core::decide(const StepPlan &plan, std::span<const float> logits) {
+std::vector<Core::Decision> Core::decide(const StepPlan &plan, exec::StepOutputs outputs) {
   std::vector<Decision> decisions;
   auto vocabulary = static_cast<size_t>(parts_.model.vocabulary);
   for (const Assignment &range : plan.assignments) {
-    auto rows = logits.first(static_cast<size_t>(range.rows) * vocabulary);
-    logits = logits.subspan(rows.size());
-    decisions.push_back(decideOne(*queue_[range.sequence], range, rows));
+    const Sequence &sequence = *queue_[range.sequence];
+    auto count = static_cast<size_t>(range.rows);
+    std::span<const float> rows;
+    if (!outputs.logits.empty()) {
+      rows = outputs.logits.first(count * vocabulary);
+      outputs.logits = outputs.logits.subspan(rows.size());
+    }
+    if (count > 0 && isDrawnByDevice(sequence))
+      decisions.push_back(decideDrawn(sequence, outputs.tokens[count - 1]));
+    else
+      decisions.push_back(decideOne(sequence, range, rows));
+    if (!outputs.tokens.empty())
+      outputs.tokens = outputs.tokens.subspan(count);
   }
   return decisions;
+}
+
+Core::Decision Core::decideDrawn(const Sequence &sequence, int32_t token) const {
+  Decision decision;
+  if (token < 0)
+    decision.status = decode::brokenLogits().at(nextPosition(sequence));
+  else if (token >= parts_.model.vocabulary) // the kernel came with the plan
+    decision.status =
+        base::internalError("the plan's sampler drew token " + std::to_string(token) +
+                                ", the vocabulary has " + std::to_string(parts_.model.vocabulary),
+                            nextPosition(sequence));
+  else
+    decision.token = token;
+  return decision;
 }
 
 Core::Decision Core::decideOne(const Sequence &sequence, const Assignment &range,
@@ -150,10 +216,9 @@ Core::Decision Core::decideOne(const Sequence &sequence, const Assignment &range
   }
   if (rows.empty())
     return decision;
-  auto token = sampler_.sample(rows, sequence.sampling, sequence.tokens,
-                               static_cast<uint64_t>(sequence.generated()));
+  auto token = sampler_.sample(rows, sequence.sampling, sequence.tokens, nextDraw(sequence));
   if (!token.isOk()) {
-    decision.status = token.status().at("position " + std::to_string(sequence.tokens.size()));
+    decision.status = token.status().at(nextPosition(sequence));
     return decision;
   }
   decision.token = *token;

@@ -52,13 +52,19 @@ private:
 
   schedule::StepPlan admit();
   base::Status reserve(const schedule::StepPlan &plan);
-  base::Result<std::span<const float>> launch(const schedule::StepPlan &plan);
-  std::vector<Decision> decide(const schedule::StepPlan &plan, std::span<const float> logits);
+  base::Result<exec::StepOutputs> launch(const schedule::StepPlan &plan);
+  std::vector<Decision> decide(const schedule::StepPlan &plan, exec::StepOutputs outputs);
   void commit(const schedule::StepPlan &plan, std::vector<Decision> decisions,
               std::vector<Event> &events);
 
   Decision decideOne(const Sequence &sequence, const schedule::Assignment &range,
                      std::span<const float> rows);
+  Decision decideDrawn(const Sequence &sequence, int32_t token) const;
+  /// Whether the executor draws this sequence's tokens. That depends on the request alone, and so
+  /// its tokens do too.
+  bool isDrawnByDevice(const Sequence &sequence) const;
+  /// Fills sampling_ for the step's rows; whether the host needs logits of one.
+  bool buildSampling(const schedule::StepPlan &plan);
   void commitToken(Sequence &sequence, Decision decision, Event &event);
   void finish(Sequence &sequence, FinishReason reason, base::Status status, Event &event);
   void failStep(const schedule::StepPlan &plan, const base::Status &status,
@@ -76,7 +82,8 @@ private:
   std::vector<schedule::SequenceState> states_;                    // [queue]
   std::vector<int32_t> token_ids_, positions_, sequence_of_token_; // [T]
   std::vector<int32_t> row_tokens_;                                // [R]
-  std::vector<int32_t> page_table_;                                // [S, page_table_stride_]
+  std::vector<PlatenSampling> sampling_; // [R]; empty unless the executor draws one
+  std::vector<int32_t> page_table_;      // [S, page_table_stride_]
   int64_t page_table_stride_ = 0;
 };
 

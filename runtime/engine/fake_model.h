@@ -9,7 +9,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <set>
 
 namespace platen::engine::fake {
@@ -72,19 +75,61 @@ inline std::vector<float> logitsAfter(std::span<const int32_t> prefix, Style sty
   return logits;
 }
 
+/// What a device does with a row: PlatenSampling restated in double.
+inline int32_t drawFrom(std::span<const float> logits, const PlatenSampling &how) {
+  std::vector<size_t> kept(logits.size());
+  std::iota(kept.begin(), kept.end(), size_t{0});
+  std::ranges::stable_sort(kept, std::greater(), [&](size_t i) { return logits[i]; });
+  if (std::ranges::any_of(logits, [](float x) { return std::isnan(x); }))
+    return -1;
+  auto weight = [&](size_t i, double scale) {
+    return std::exp((double{logits[i]} - double{logits[kept[0]]}) * scale);
+  };
+  auto sum = [&](double scale) {
+    double total = 0;
+    for (size_t i : kept)
+      total += weight(i, scale);
+    return total;
+  };
+  if (how.temperature < 1e-6F)
+    return static_cast<int32_t>(kept[0]);
+  if (how.top_k > 0)
+    kept.resize(std::min(kept.size(), static_cast<size_t>(how.top_k)));
+  if (how.top_p < 1) {
+    double left = sum(1) * double{how.top_p};
+    size_t count = 0;
+    while (left > 0 && count < kept.size())
+      left -= weight(kept[count++], 1);
+    kept.resize(count);
+  }
+  float floor = logits[kept[0]] + how.log_min_p;
+  std::erase_if(kept, [&](size_t i) { return logits[i] < floor; });
+  double scale = 1 / double{how.temperature};
+  double left = sum(scale) * static_cast<double>(how.uniform) * 0x1p-64;
+  size_t best = kept[0];
+  std::ranges::sort(kept);
+  for (size_t i : kept)
+    if ((left -= std::exp((double{logits[i]} - double{logits[best]}) * scale)) < 0)
+      return static_cast<int32_t>(i);
+  return static_cast<int32_t>(kept.back());
+}
+
 class Model : public StepExecutor {
 public:
-  Model(const schedule::Limits &limits, Style style) : limits_(limits), style_(style) {
+  /// `samples`: draws tokens itself where it is asked to.
+  Model(const schedule::Limits &limits, Style style, bool samples = false)
+      : limits_(limits), style_(style), samples_(samples) {
     cells_.assign(static_cast<size_t>(limits.total_pages * limits.page_tokens), -1);
   }
 
-  base::Result<std::span<const float>> run(const exec::StepInputs &in) override {
+  base::Result<exec::StepOutputs> run(const exec::StepInputs &in) override {
     if (auto failure = std::exchange(fail_next_, base::Status()); !failure.isOk())
       return failure;
     PLATEN_RETURN_IF_ERROR(check(in));
     for (size_t t = 0; t < in.token_ids.size(); ++t)
       cells_[cell(in, in.sequence_of_token[t], in.positions[t])] = in.token_ids[t];
     logits_.clear();
+    tokens_.clear();
     for (int32_t t : in.row_tokens) {
       auto token = static_cast<size_t>(t);
       std::vector<int32_t> prefix;
@@ -93,8 +138,22 @@ public:
       auto row = logitsAfter(prefix, style_);
       logits_.insert(logits_.end(), row.begin(), row.end());
     }
-    return std::span<const float>(logits_);
+    for (size_t row = 0; row < in.sampling.size(); ++row)
+      tokens_.push_back(drawn_amiss + drawFrom(std::span<const float>(logits_).subspan(
+                                                   row * kVocabulary, kVocabulary),
+                                               in.sampling[row]));
+    exec::StepOutputs outputs;
+    outputs.tokens = tokens_;
+    if (in.read_logits) {
+      outputs.logits = logits_;
+      ++reads_of_logits;
+    }
+    return outputs;
   }
+  bool samples() const override { return samples_; }
+
+  uint64_t reads_of_logits = 0; ///< steps that asked for them
+  int32_t drawn_amiss = 0;      ///< added to every token that it draws
 
   /// The next step fails.
   void failNext(base::Status status) { fail_next_ = std::move(status); }
@@ -109,6 +168,8 @@ private:
   base::Status check(const exec::StepInputs &in) const {
     auto bad = [](const char *what) { return base::internalError(what, "fake model"); };
     auto tokens = std::ssize(in.token_ids);
+    if (!in.sampling.empty() && (!samples_ || in.sampling.size() != in.row_tokens.size()))
+      return bad("sampling is not for every row");
     if (tokens > limits_.step_tokens || std::ssize(in.row_tokens) > limits_.step_rows ||
         in.sequences > limits_.max_sequences)
       return bad("a step limit is exceeded");
@@ -143,8 +204,10 @@ private:
 
   schedule::Limits limits_;
   Style style_;
-  std::vector<int32_t> cells_; // [pages, page_tokens] token ids
-  std::vector<float> logits_;  // [R, kVocabulary]
+  bool samples_;
+  std::vector<int32_t> cells_;  // [pages, page_tokens] token ids
+  std::vector<float> logits_;   // [R, kVocabulary]
+  std::vector<int32_t> tokens_; // [R] or empty
   base::Status fail_next_;
 };
 
@@ -206,9 +269,10 @@ inline constexpr schedule::Limits kLimits{.context_tokens = 200,
                                           .page_tokens = 4,
                                           .total_pages = 200};
 
-inline EngineParts makeParts(Style style, const schedule::Limits &limits = kLimits) {
+inline EngineParts makeParts(Style style, const schedule::Limits &limits = kLimits,
+                             bool samples = false) {
   EngineParts parts;
-  parts.executor = std::make_unique<Model>(limits, style);
+  parts.executor = std::make_unique<Model>(limits, style, samples);
   parts.text = std::make_unique<Codec>();
   parts.limits = limits;
   parts.add_bos = true;
@@ -228,8 +292,9 @@ inline EngineParts makeParts(Style style, const schedule::Limits &limits = kLimi
   return parts;
 }
 
-inline Engine makeEngine(Style style, const schedule::Limits &limits = kLimits) {
-  return EngineAccess::make(makeParts(style, limits));
+inline Engine makeEngine(Style style, const schedule::Limits &limits = kLimits,
+                         bool samples = false) {
+  return EngineAccess::make(makeParts(style, limits, samples));
 }
 
 } // namespace platen::engine::fake

@@ -20,18 +20,20 @@ constexpr uint64_t kFreePartKept = 16; // one part in so many of a device's free
 class PlanExecutor : public StepExecutor {
 public:
   PlanExecutor(std::shared_ptr<const plan::Plan> plan, std::unique_ptr<device::Device> device,
-               std::unique_ptr<exec::Executor> executor)
-      : plan_(std::move(plan)), device_(std::move(device)), executor_(std::move(executor)) {}
+               std::unique_ptr<exec::Executor> executor, bool samples)
+      : plan_(std::move(plan)), device_(std::move(device)), executor_(std::move(executor)),
+        samples_(samples && executor_->samples()) {}
 
-  Result<std::span<const float>> run(const exec::StepInputs &inputs) override {
-    PLATEN_ASSIGN_OR_RETURN(exec::StepOutputs outputs, executor_->run(inputs));
-    return outputs.logits;
+  Result<exec::StepOutputs> run(const exec::StepInputs &inputs) override {
+    return executor_->run(inputs);
   }
+  bool samples() const override { return samples_; }
 
 private:
   std::shared_ptr<const plan::Plan> plan_;
   std::unique_ptr<device::Device> device_;
   std::unique_ptr<exec::Executor> executor_;
+  bool samples_;
 };
 
 class PlanDecoder : public TextDecoder {
@@ -191,11 +193,12 @@ Result<EngineParts> assemble(const std::string &plan_path, const EngineOptions &
   parts.model.has_tokenizer = parts.text != nullptr;
   parts.model.code_target = executor->target();
   parts.model.device = chosen.device->description();
+  parts.model.is_simulated = chosen.device->isSimulated();
   parts.model.device_reason = std::move(chosen.reason);
   parts.add_bos = manifest.model.add_bos;
   parts.max_waiting = options.max_waiting;
   parts.executor = std::make_unique<PlanExecutor>(std::move(plan), std::move(chosen.device),
-                                                  std::move(executor));
+                                                  std::move(executor), options.device_sampling);
   return parts;
 }
 

@@ -12,9 +12,11 @@ namespace platen::engine {
 class StepExecutor {
 public:
   virtual ~StepExecutor() = default;
-  /// logits [R, vocabulary] f32, valid until the next call. An error fails the requests of this
-  /// step; kDeviceLost fails all, for good.
-  virtual base::Result<std::span<const float>> run(const exec::StepInputs &inputs) = 0;
+  /// Valid until the next call. An error fails the requests of this step; kDeviceLost fails all,
+  /// for good.
+  virtual base::Result<exec::StepOutputs> run(const exec::StepInputs &inputs) = 0;
+  /// Whether it draws tokens itself, as StepInputs::sampling asks.
+  virtual bool samples() const { return false; }
 };
 
 /// Turns one sequence's tokens into text; whole characters only.

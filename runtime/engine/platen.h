@@ -55,6 +55,10 @@ struct EngineOptions {
   std::string device = {};
   /// On CUDA devices: steps of few tokens are recorded and replayed. Results are the same without.
   bool cuda_graphs = true;
+  /// On CUDA devices whose plan can: tokens are drawn on the device, and only they are read, for
+  /// requests without repetition penalty and log probabilities. A seed means the same there as on
+  /// the host; see runtime/decode/sampler.h for how closely.
+  bool device_sampling = true;
 };
 
 /// Order: repetition penalty, top-k, top-p, min-p, temperature, draw (as llama.cpp). See
@@ -150,6 +154,7 @@ struct ModelInfo {
   std::string code_target = {};   ///< the plan's code that the device runs, e.g. "x86-64-avx2"
   std::string device = {};        ///< "host, 2 threads on CPUs 0-1"
   std::string device_reason = {}; ///< why this device: "asked for"
+  bool is_simulated = false; ///< the device imitates a GPU: timings of requests say nothing of one
   int64_t vocabulary = 0;
   int64_t context_tokens = 0;
   int64_t step_tokens = 0;

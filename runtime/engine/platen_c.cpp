@@ -96,7 +96,8 @@ int platen_engine_load(const char *plan_path, const PlatenEngineOptions *options
                 .kv_bytes = given->kv_bytes,
                 .kv_pages = given->kv_pages,
                 .device = given->device == nullptr ? "" : given->device,
-                .cuda_graphs = given->no_cuda_graphs == 0};
+                .cuda_graphs = given->no_cuda_graphs == 0,
+                .device_sampling = given->no_device_sampling == 0};
     }
     PLATEN_ASSIGN_OR_RETURN(engine::Engine loaded, engine::Engine::load(plan_path, chosen));
     *out = new PlatenEngine(std::move(loaded));

@@ -49,8 +49,9 @@ typedef struct PlatenEngineOptions {
   int64_t max_waiting;
   uint64_t kv_bytes;
   int64_t kv_pages;
-  const char *device;     /* "auto", "host", "cuda" or "cuda:N"; NULL: auto */
-  int32_t no_cuda_graphs; /* not 0: steps are launched one by one on CUDA devices */
+  const char *device;         /* "auto", "host", "cuda" or "cuda:N"; NULL: auto */
+  int32_t no_cuda_graphs;     /* not 0: steps are launched one by one on CUDA devices */
+  int32_t no_device_sampling; /* not 0: CUDA devices give logits, and the host draws from them */
 } PlatenEngineOptions;
 
 /* `options` may be NULL. On success *engine must be freed by platen_engine_free(). */

@@ -64,6 +64,7 @@ struct Executor::Impl {
   Result<bool> replay(const Extents &extents);
   Result<std::unique_ptr<device::Recording>> record(const Extents &extents);
   Result<std::span<const float>> readRows(uint32_t buffer, int64_t rows);
+  Status prepareSampler();
 
   const plan::Plan &plan;
   const plan::Manifest &manifest;
@@ -79,6 +80,9 @@ struct Executor::Impl {
   uint32_t pages = 0;
   std::unique_ptr<StepBuffer> step;
   std::vector<PreparedLaunch> launches;
+  std::unique_ptr<device::Memory> sampling; // PlatenSampling [step_rows]; null without a sampler
+  std::unique_ptr<device::Memory> tokens;   // i32 [step_rows]
+  std::unique_ptr<device::BoundKernel> sampler;
   Recordings recordings; // after what they replay
   bool records = false;
   bool profiling = false;
@@ -155,6 +159,25 @@ Status Executor::Impl::prepareLaunches() {
     profile.push_back(
         {.launch = launch.name, .kernel = route.kernels[launch.variants.back().kernel].name});
   }
+  return Status::ok();
+}
+
+Status Executor::Impl::prepareSampler() {
+  if (!route.sampler)
+    return Status::ok();
+  uint64_t rows = manifest.limits.step_rows;
+  PLATEN_ASSIGN_OR_RETURN(sampling,
+                          device.allocate(rows * sizeof(PlatenSampling), "sampling parameters"));
+  PLATEN_ASSIGN_OR_RETURN(tokens, device.allocate(rows * sizeof(int32_t), "drawn tokens"));
+  device::Operand operands[] = {
+      {.address = step_memory->address(), .bytes = step_memory->bytes()},
+      locate({.kind = plan::OperandKind::kBuffer, .index = route.logits_buffer}),
+      {.address = sampling->address(), .bytes = sampling->bytes()},
+      {.address = tokens->address(), .bytes = tokens->bytes()}};
+  auto bound = device.bind(program->kernel(*route.sampler), operands);
+  if (!bound.isOk())
+    return bound.status().at("sampler '" + route.kernels[*route.sampler].name + "'");
+  sampler = std::move(*bound);
   return Status::ok();
 }
 
@@ -249,6 +272,7 @@ Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, devic
   PLATEN_ASSIGN_OR_RETURN(impl->weights, device.placeWeights(plan));
   PLATEN_RETURN_IF_ERROR(impl->allocate(options.pages));
   PLATEN_RETURN_IF_ERROR(impl->prepareLaunches());
+  PLATEN_RETURN_IF_ERROR(impl->prepareSampler());
   impl->records = options.record_steps && device.recordsLaunches();
   return std::unique_ptr<Executor>(new Executor(std::move(impl)));
 }
@@ -259,7 +283,9 @@ uint64_t Executor::fixedBytes(const plan::Plan &plan, uint32_t target) {
   uint64_t scratch = 0;
   for (const plan::Kernel &kernel : route.kernels)
     scratch = std::max(scratch, kernel.scratch_bytes);
-  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch +
+  uint64_t sampler =
+      route.sampler ? manifest.limits.step_rows * (sizeof(PlatenSampling) + sizeof(int32_t)) : 0;
+  return plan.weights().size() + route.arena_bytes + kArenaSlackBytes + scratch + sampler +
          route.caches.size() * kCacheAlignment + StepBuffer::maxBytes(manifest.limits);
 }
 
@@ -269,11 +295,31 @@ Result<StepOutputs> Executor::run(const StepInputs &inputs) {
   Extents extents{.tokens = static_cast<int64_t>(inputs.token_ids.size()),
                   .rows = static_cast<int64_t>(inputs.row_tokens.size()),
                   .sequences = inputs.sequences};
+  bool draws = !inputs.sampling.empty();
+  if (draws && (self.sampler == nullptr || inputs.sampling.size() != inputs.row_tokens.size()))
+    return base::invalidArgument(
+        std::to_string(inputs.sampling.size()) + " rows are to be sampled of " +
+        std::to_string(inputs.row_tokens.size()) +
+        (self.sampler == nullptr ? "; this plan cannot sample on this device" : ""));
+  if (draws)
+    PLATEN_RETURN_IF_ERROR(self.device.upload(*self.sampling, 0, std::as_bytes(inputs.sampling)));
   PLATEN_RETURN_IF_ERROR(self.device.upload(*self.step_memory, 0, self.step->fill(inputs)));
   PLATEN_RETURN_IF_ERROR(self.launchAll(extents));
   StepOutputs outputs;
-  PLATEN_ASSIGN_OR_RETURN(outputs.logits, self.readRows(self.route.logits_buffer, extents.rows));
-  if (self.route.hidden_buffer >= 0) {
+  if (draws) {
+    // Behind the step's other launches, whether those were replayed or not.
+    Status drawn =
+        self.device.launch({.kernel = self.sampler.get(), .extents = extents, .units = 1});
+    if (!drawn.isOk())
+      return drawn.at("sampler");
+    PLATEN_ASSIGN_OR_RETURN(auto bytes,
+                            self.device.read(*self.tokens, 0, inputs.sampling.size() * 4));
+    outputs.tokens = {reinterpret_cast<const int32_t *>(bytes.data()), inputs.sampling.size()};
+  }
+  if (inputs.read_logits) {
+    PLATEN_ASSIGN_OR_RETURN(outputs.logits, self.readRows(self.route.logits_buffer, extents.rows));
+  }
+  if (inputs.read_hidden && self.route.hidden_buffer >= 0) {
     PLATEN_ASSIGN_OR_RETURN(
         outputs.hidden,
         self.readRows(static_cast<uint32_t>(self.route.hidden_buffer), extents.rows));
@@ -281,6 +327,7 @@ Result<StepOutputs> Executor::run(const StepInputs &inputs) {
   return outputs;
 }
 
+bool Executor::samples() const { return impl_->sampler != nullptr; }
 uint32_t Executor::pages() const { return impl_->pages; }
 size_t Executor::recordedSteps() const { return impl_->recordings.size(); }
 uint64_t Executor::arenaBytes() const { return impl_->route.arena_bytes; }

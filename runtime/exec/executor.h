@@ -28,12 +28,17 @@ struct StepInputs {
   int64_t sequences = 0;                      ///< S
   int64_t page_table_stride = 0;              ///< entries a sequence
   std::span<const int32_t> page_table; ///< [S, page_table_stride], -1 or a page in [0, pages)
+  /// [R], or empty: no tokens are drawn. Only where Executor::samples().
+  std::span<const PlatenSampling> sampling{};
+  bool read_logits = true;
+  bool read_hidden = true;
 };
 
 /// Valid until the next run().
 struct StepOutputs {
-  std::span<const float> logits; ///< [R, vocabulary] f32, row-major
-  std::span<const float> hidden; ///< [R, hidden] f32; empty if the plan has none
+  std::span<const int32_t> tokens; ///< [R] drawn as `sampling` asked; -1: the logits are no numbers
+  std::span<const float> logits;   ///< [R, vocabulary] f32, row-major; empty unless read
+  std::span<const float> hidden;   ///< [R, hidden] f32; empty unless read, or if the plan has none
 };
 
 struct ExecutorOptions {
@@ -68,6 +73,8 @@ public:
   /// unspecified.
   base::Result<StepOutputs> run(const StepInputs &inputs);
 
+  /// Whether the plan can draw tokens on this device.
+  bool samples() const;
   uint32_t pages() const;
   size_t recordedSteps() const; ///< sizes of steps that are replayed
   uint64_t arenaBytes() const;  ///< bytes of activations

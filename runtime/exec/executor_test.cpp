@@ -210,6 +210,33 @@ INSTANTIATE_TEST_SUITE_P(
                     ExecutorCase{"CudaDriverReplayed", [] { return openCuda(""); }, "ptx", true}),
     [](const auto &info) { return std::string(info.param.name); });
 
+TEST_P(ExecutorDevices, DrawsTokensWhereThePlanCan) {
+  auto executor = makeExecutor(16);
+  Sequence a{{3, 1, 4}, {1}}, b{{5}, {2}};
+  Step step({&a, &b}, {3, 1});
+  StepInputs inputs = step.inputs();
+  std::vector<PlatenSampling> sampling(
+      2, {.uniform = 0, .temperature = 0, .top_k = 0, .top_p = 1, .log_min_p = -INFINITY});
+  inputs.sampling = sampling;
+  inputs.read_hidden = false;
+  if (!executor->samples()) {
+    EXPECT_EQ(executor->run(inputs).status().code(), StatusCode::kInvalidArgument);
+    return;
+  }
+  for (bool read_logits : {true, false}) {
+    inputs.read_logits = read_logits;
+    auto outputs = executor->run(inputs);
+    ASSERT_TRUE(outputs.isOk()) << outputs.status().toString();
+    EXPECT_THAT(outputs->tokens,
+                testing::ElementsAre(plan::testing::tinyNextToken(a.tokens, kVocabulary),
+                                     plan::testing::tinyNextToken(b.tokens, kVocabulary)));
+    EXPECT_EQ(outputs->logits.size(), read_logits ? 2 * kVocabulary : 0U);
+    EXPECT_TRUE(outputs->hidden.empty());
+  }
+  inputs.sampling = std::span(sampling).first(1);
+  EXPECT_EQ(executor->run(inputs).status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(Executor, RecordsSmallStepsOnceForEachPowerOfTwo) {
   plan::Plan plan = loadTiny({.limits = {.context_tokens = 256,
                                          .step_tokens = 128,

@@ -345,6 +345,8 @@ struct Codec {
     to->set_arena_bytes(from.arena_bytes);
     to->set_logits_buffer(from.logits_buffer);
     to->set_hidden_buffer(from.hidden_buffer);
+    if (from.sampler)
+      to->mutable_sampler()->set_kernel(*from.sampler);
   }
   static DeviceProgram decode(const proto::DeviceProgram &from) {
     DeviceProgram to;
@@ -356,6 +358,8 @@ struct Codec {
     to.arena_bytes = from.arena_bytes();
     to.logits_buffer = from.logits_buffer();
     to.hidden_buffer = from.hidden_buffer();
+    if (from.has_sampler())
+      to.sampler = from.sampler().kernel();
     return to;
   }
 

@@ -101,8 +101,8 @@ std::optional<CudaArchitecture> parseCudaArchitecture(std::string_view text);
 /// What stands behind the claim that a kernel computes what it should on its target.
 enum class Proof : uint8_t {
   kUnverified = 0, ///< compiled
-  kSimulated = 1,  ///< PTX of its family passed the conformance tests on the simulator
-  kMeasured = 2,   ///< it passed on a device of the target, and was timed there
+  kSimulated = 1,  ///< its image gave what the host's kernel gives, on a simulated device
+  kMeasured = 2,   ///< and on a device of the target, where it was timed
 };
 
 struct CudaKernel {

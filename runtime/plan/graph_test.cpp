@@ -257,6 +257,7 @@ const std::vector<Mutation> &mutations() {
       {"ArenaBytes", [](Manifest &m) { m.programs[0].arena_bytes = 64; }, "an arena's size"},
       {"LogitsBuffer", [](Manifest &m) { m.programs[0].logits_buffer = 1; }, "logits"},
       {"HiddenBuffer", [](Manifest &m) { m.programs[0].hidden_buffer = 0; }, "hidden states"},
+      {"Sampler", [](Manifest &m) { m.programs[1].sampler = 0; }, "or a sampler"},
       {"LaunchExtent", [](Manifest &m) { m.programs[0].launches[0].extent = Extent::kRows; },
        "launches[0] 'outer': extent is 2, must be that of tokens"},
       {"LaunchPointsHuge", [](Manifest &m) { m.programs[0].launches[0].points = int64_t{1} << 41; },

@@ -47,6 +47,17 @@ typedef struct PlatenGraphStep {
   int64_t symbols[1]; /* as many as the graph has */
 } PlatenGraphStep;
 
+/* How a sampler draws one row's token: the filters and the draw of runtime/decode/sampler.h,
+ * without the penalty. The token is -1 where the logits hold NaN or +infinity or are all -infinity.
+ */
+typedef struct PlatenSampling {
+  uint64_t uniform;  /* the draw of this row, in units of 2^-64 */
+  float temperature; /* below 1e-6: greedy */
+  int32_t top_k;     /* <= 0: off */
+  float top_p;       /* 1: off; in (0, 1] */
+  float log_min_p;   /* natural logarithm of min-p; -infinity: off */
+} PlatenSampling;
+
 /* operands[0] is the PlatenStep; operands[1..] are the launch's operands in the kernel descriptor's
  * order (activations, packed weights, KV cache bases, tables); the last is this thread's scratch
  * (64-byte aligned, as many bytes as the kernel entry says; absent when it says 0). Activation

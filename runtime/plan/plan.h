@@ -174,6 +174,8 @@ struct DeviceProgram {
   uint64_t arena_bytes = 0;
   uint32_t logits_buffer = 0; ///< validated: extent kRows, row_bytes = 4 * vocabulary
   int32_t hidden_buffer = -1; ///< -1: none; validated: extent kRows, row_bytes = 4 * hidden
+  /// CUDA: the kernel that draws a token from each row of logits; see manifest.proto.
+  std::optional<uint32_t> sampler{};
   bool operator==(const DeviceProgram &) const = default;
 };
 

@@ -215,8 +215,14 @@ const std::vector<Mutation> &mutations() {
          m.programs[1].launches.resize(65540, m.programs[1].launches[0]);
        },
        "more than 2^20 tensor maps"},
-      {"AlternativeKernel", [](Manifest &m) { head(m).alternatives = {5}; },
-       "variants[0]: alternatives[0]: kernel is 5, but there are only 5"},
+      {"AlternativeKernel", [](Manifest &m) { head(m).alternatives = {6}; },
+       "variants[0]: alternatives[0]: kernel is 6, but there are only 6"},
+      {"SamplerKernel", [](Manifest &m) { m.programs[1].sampler = 6; },
+       "programs[1] 'cuda': sampler: kernel is 6, but there are only 6"},
+      {"SamplerWithMaps", [](Manifest &m) { m.programs[1].sampler = 0; },
+       "sampler: its kernel has tensor maps"},
+      {"SamplerOnHost", [](Manifest &m) { m.programs[0].sampler = 0; },
+       "programs[0] 'host': sampler: only programs for CUDA may have one"},
       {"AlternativeTwice", [](Manifest &m) { head(m).alternatives = {4, 2, 4}; },
        "alternatives[2]: kernel 4 is named twice"},
       {"AlternativeItself", [](Manifest &m) { head(m).alternatives = {3}; },
@@ -224,7 +230,7 @@ const std::vector<Mutation> &mutations() {
       {"AlternativesMany",
        [](Manifest &m) {
          m.programs[1].kernels.resize(40, m.programs[1].kernels[2]);
-         for (uint32_t kernel = 5; kernel < 22; ++kernel)
+         for (uint32_t kernel = 6; kernel < 23; ++kernel)
            head(m).alternatives.push_back(kernel);
          for (CodeTarget &target : m.targets)
            if (target.program == 1) {
@@ -238,7 +244,7 @@ const std::vector<Mutation> &mutations() {
        "it has alternatives, which only programs for CUDA may have"},
       {"UnitsOnCuda", [](Manifest &m) { head(m).units.times = 2; }, "it counts units"},
       {"ImageSizesMissing", [](Manifest &m) { m.targets[1].entry_bytes.clear(); },
-       "targets[1] 'sm_90a': the sizes of 0 of 5 images"},
+       "targets[1] 'sm_90a': the sizes of 0 of 6 images"},
       {"ImageEmpty", [](Manifest &m) { m.targets[1].entry_bytes[2] = 0; },
        "kernels[2] 'sum_i32__ptx_v1': an image of 0 bytes"},
       {"ImageOutside", [](Manifest &m) { m.targets[1].entry_bytes[2] = 1 << 20; },

@@ -188,9 +188,9 @@ Status checkGraph(const Manifest &manifest) {
 Status checkGraphBuffers(const DeviceProgram &program, const GraphSignature &graph,
                          std::vector<uint64_t> &bytes) {
   if (!program.caches.empty() || program.arena_bytes != 0 || program.logits_buffer != 0 ||
-      program.hidden_buffer != -1)
-    return corrupt("it has caches, an arena's size, logits or hidden states, as only programs of "
-                   "decoders have");
+      program.hidden_buffer != -1 || program.sampler)
+    return corrupt("it has caches, an arena's size, logits, hidden states or a sampler, as only "
+                   "programs of decoders have");
   PLATEN_RETURN_IF_ERROR(checkEach("buffers", program.buffers, [&](const Buffer &buffer) -> Status {
     if (!isBare(buffer))
       return corrupt("it has rows or a place in the arena, as only buffers of decoders have");

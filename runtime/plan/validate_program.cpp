@@ -202,6 +202,17 @@ Status checkOutputs(const DeviceProgram &program, const ModelInfo &model) {
   return Status::ok();
 }
 
+Status checkSampler(const DeviceProgram &program) {
+  if (!program.sampler)
+    return Status::ok();
+  if (!isCuda(program))
+    return corrupt("only programs for CUDA may have one");
+  PLATEN_RETURN_IF_ERROR(checkIndex("kernel", *program.sampler, program.kernels.size()));
+  if (!program.kernels[*program.sampler].cuda->tensor_maps.empty())
+    return corrupt("its kernel has tensor maps, for which a sampler's operands are not described");
+  return Status::ok();
+}
+
 /// The greatest extents of launches and kernels. A kernel that no launch runs is checked for one
 /// point.
 Status findGreatest(const DeviceProgram &program, const Manifest &manifest, Greatest &greatest) {
@@ -254,7 +265,10 @@ Status checkProgram(const DeviceProgram &program, const Manifest &manifest) {
     PLATEN_RETURN_IF_ERROR(checkEach("launches", program.launches, [&](const Launch &launch) {
       return checkOperandUse(launch, program, manifest, greatest, budget);
     }));
-  return manifest.graph ? Status::ok() : checkOutputs(program, manifest.model);
+  if (manifest.graph)
+    return Status::ok();
+  PLATEN_RETURN_IF_ERROR(checkOutputs(program, manifest.model));
+  return checkSampler(program).at("sampler");
 }
 
 } // namespace platen::plan::detail

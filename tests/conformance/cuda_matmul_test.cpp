@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <gtest/gtest.h>
+#include <limits>
 
 namespace platen::conformance {
 namespace {
@@ -66,9 +67,7 @@ protected:
   }
   const std::string &architecture() const { return std::get<0>(GetParam()); }
   Packing packing() const { return matmulPackings()[static_cast<size_t>(std::get<1>(GetParam()))]; }
-  bool roundX() const {
-    return packing().element == Packing::Element::kBF16 || packing().isNarrowFloat();
-  }
+  bool roundX() const { return packing().isHalf() || packing().isNarrowFloat(); }
 
   void gatedEpilogueInPlace(uint64_t k);
 
@@ -200,14 +199,53 @@ TEST_P(CudaMatmul, GatedEpilogueInPlace) { gatedEpilogueInPlace(160); }
 class CudaMatmulFamilies : public CudaMatmul {};
 TEST_P(CudaMatmulFamilies, GatedEpilogueInPlace) { gatedEpilogueInPlace(416); }
 
+/// f16 weights: what is beyond the range of f16 becomes its largest number, NaN stays NaN.
+class CudaMatmulF16 : public testing::TestWithParam<std::string> {};
+TEST_P(CudaMatmulF16, LargeActivationsStayNumbers) {
+  if (const std::string why = missingTools(); !why.empty())
+    GTEST_SKIP() << why;
+  const float infinity = std::numeric_limits<float>::infinity();
+  MatmulSpec spec;
+  spec.k = 70, spec.n = {24}, spec.packing = *parsePacking("panel16.f16");
+  KernelSet set(GetParam());
+  const std::vector<CudaKernelInfo> kernels = set.add(spec);
+  ASSERT_EQ(set.compile(), "");
+  const RandomWeight weight = randomWeight(spec.packing, 24, spec.k, 1);
+  const uint64_t rows = 5;
+  std::vector<float> x = randomFloats(rows * spec.k, 2, 3e4F); // one in 30 is beyond the range
+  x[0] = 65519.99F, x[1] = -65520, x[2] = 1e30F; // nearest to 65504; halfway to what would follow
+  x[spec.k] = infinity, x[spec.k + 1] = -infinity;
+  x[4 * spec.k + 69] = std::nanf("");
+  for (const CudaKernelInfo &kernel : kernels) {
+    const auto in = floats(x), y = std::make_shared<Buffer>(rows * 24 * 4);
+    ASSERT_EQ(set.run(kernel, stepOf(rows), {in, weight.packed, y}, {.order = orders()[0]}), "");
+    for (uint64_t i = 0; i < rows * 24; ++i) {
+      const float result = y->as<float>()[i];
+      if (i / 24 == 4) {
+        ASSERT_TRUE(std::isnan(result)) << kernel.name << ' ' << i;
+        continue;
+      }
+      const Exact exact = dot(weight, *in, i / 24, i % 24, true);
+      ASSERT_LE(std::abs(result - exact.value), 82 * 0x1p-22 * exact.magnitude)
+          << kernel.name << " row " << i / 24 << " column " << i % 24;
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaMatmulF16,
+                         testing::ValuesIn(wholeProduct() || onDriver()
+                                               ? testedArchitectures()
+                                               : std::vector<std::string>{"sm_80", "sm_90a",
+                                                                          "sm_100f"}),
+                         [](const auto &info) { return info.param; });
+
 std::vector<std::tuple<std::string, int>> families() {
   std::vector<std::tuple<std::string, int>> all;
   if (wholeProduct() || onDriver())
     return all;
   const std::vector<std::pair<const char *, const char *>> names = {
-      {"sm_89", "panel16.f8"},     {"sm_90a", "panel16.bf16"}, {"sm_90a", "panel16.f8"},
-      {"sm_100f", "panel16.bf16"}, {"sm_100f", "panel16.f8"},  {"sm_100f", "panel16.f4"},
-      {"sm_120f", "panel16.f4"}};
+      {"sm_89", "panel16.f8"},   {"sm_90a", "panel16.bf16"},  {"sm_90a", "panel16.f16"},
+      {"sm_90a", "panel16.f8"},  {"sm_100f", "panel16.bf16"}, {"sm_100f", "panel16.f16"},
+      {"sm_100f", "panel16.f8"}, {"sm_100f", "panel16.f4"},   {"sm_120f", "panel16.f4"}};
   const std::vector<Packing> packings = matmulPackings();
   for (const auto &[architecture, packing] : names)
     for (size_t i = 0; i < packings.size(); ++i)

@@ -142,6 +142,9 @@ std::string launch(const ptxsim::LoadedModule &module, const ptxsim::Memory &mem
   options.asyncOrder = how.order.async;
   options.seed = how.order.seed;
   options.counters = how.counters != nullptr;
+  // What lanes and blocks race for does not depend on when copies complete: one order is enough.
+  options.checkLaneRaces = options.checkGlobalRaces =
+      how.order.async == ptxsim::AsyncOrder::kLatest;
   if (Mutant::requested() != nullptr)
     options.warpInstructionLimit = Mutant::kHangLimit;
   auto report = ptxsim::run(module, memory, what, options);

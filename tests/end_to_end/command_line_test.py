@@ -195,6 +195,14 @@ class RunRefuses(CommandLine):
         path.write_bytes(data)
         return platen("run", path, "-p", PROMPT, "-n", 1)
 
+    def test_tune_says_what_it_needs_and_leaves_no_file(self) -> None:
+        output = self.folder / "tuned.plan"
+        nowhere = {**os.environ, "PLATEN_CUDA_DRIVER": "/nonexistent/libcuda.so.1"}
+        self.assert_refused(platen("tune", self.plan, "-o", output, env=nowhere), "UNSUPPORTED", "there is no CUDA driver")
+        self.assert_refused(platen("tune", self.plan, "-o", output, "--device", "host"), "INVALID_ARGUMENT", "cuda or cuda:N")
+        self.assert_refused(platen("tune", self.folder / "no.plan", "-o", output), "NOT_FOUND", "no.plan")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     def test_plans_that_are_missing_truncated_or_changed(self) -> None:
         good = self.plan.read_bytes()
         self.assertEqual(self.run_bytes(good).returncode, 0)

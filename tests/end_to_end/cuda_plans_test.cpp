@@ -4,6 +4,7 @@
 // best.
 #include "compiler/emit/cuda/emit.h"
 #include "runtime/device/cuda/cuda_device.h"
+#include "runtime/engine/platen.h"
 #include "runtime/plan/reader.h"
 #include "tests/end_to_end/compiled_plan.h"
 #include "tests/end_to_end/simulated_plan.h"
@@ -51,6 +52,15 @@ protected:
   TemporaryFolder folder_;
 };
 
+std::set<uint32_t> weightsOf(const plan::DeviceProgram &program) {
+  std::set<uint32_t> weights;
+  for (const plan::Launch &launch : program.launches)
+    for (const plan::Operand &operand : launch.operands)
+      if (operand.kind == plan::OperandKind::kWeight)
+        weights.insert(operand.index);
+  return weights;
+}
+
 TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
   const std::filesystem::path model = tinyModel("tiny-gemma3-dynamo-raw");
   auto host = compileFor({"host"}, model, folder_ / "host.plan");
@@ -74,13 +84,22 @@ TEST_F(CudaPlans, HoldAProgramForEachTargetAndOneCopyOfTheWeights) {
   const plan::DeviceProgram &cuda = manifest.programs[1];
   EXPECT_EQ(cuda.launches.size(), manifest.programs[0].launches.size());
   EXPECT_EQ(cuda.arena_bytes, manifest.programs[0].arena_bytes);
+  for (const plan::DeviceProgram &program : manifest.programs)
+    EXPECT_EQ(weightsOf(program).size(), manifest.weights.size()) << "every program needs them all";
+  EXPECT_FALSE(manifest.programs[0].sampler);
+  for (size_t program : {1, 2}) {
+    ASSERT_TRUE(manifest.programs[program].sampler);
+    EXPECT_EQ(
+        manifest.programs[program].kernels[*manifest.programs[program].sampler].cuda->operation,
+        "sample");
+  }
   std::set<std::string> operations;
   for (const plan::Kernel &kernel : cuda.kernels) {
     ASSERT_TRUE(kernel.cuda);
     operations.insert(kernel.cuda->operation);
     EXPECT_EQ(kernel.cuda->family, "sm80");
     EXPECT_FALSE(kernel.cuda->is_fallback);
-    EXPECT_EQ(kernel.cuda->proof, plan::Proof::kSimulated);
+    EXPECT_EQ(kernel.cuda->proof, plan::Proof::kUnverified);
     EXPECT_GT(kernel.cuda->predicted_ns, 0);
     EXPECT_EQ(kernel.cuda->measured_ns, 0);
   }
@@ -229,6 +248,43 @@ std::string targetFor(uint32_t capability) {
     if (plan::parseCudaArchitecture(architecture.name)->runsOn(capability) && !architecture.isPtx)
       best = architecture.name; // they stand in ascending order
   return best;
+}
+
+/// Tokens that the engine draws from the model's own logits, on the device and, of the logits that
+/// are read, on the host.
+TEST_F(CudaPlans, OnACudaDriverGiveTheSameTokensWhereverTheyAreDrawn) {
+  auto device = device::CudaDevice::open();
+  if (!device.isOk())
+    GTEST_SKIP() << device.status().toString();
+  auto report = compileFor({targetFor((*device)->report().capability)},
+                           tinyModel("tiny-gemma3-dynamo-raw"), folder_ / "model.plan");
+  ASSERT_TRUE(report.isOk()) << report.status().toString();
+  std::vector<std::vector<int32_t>> tokens[2];
+  for (bool on_device : {false, true}) {
+    auto engine = engine::Engine::load((folder_ / "model.plan").string(),
+                                       {.device = "cuda", .device_sampling = on_device});
+    ASSERT_TRUE(engine.isOk()) << engine.status().toString();
+    std::vector<engine::RequestId> ids;
+    for (const engine::Sampling &sampling :
+         {engine::Sampling{}, engine::Sampling{.temperature = 1, .seed = 1},
+          engine::Sampling{.temperature = 2, .top_k = 40, .seed = 2},
+          engine::Sampling{.temperature = 1.5F, .top_p = 0.9F, .seed = 3},
+          engine::Sampling{.temperature = 1, .min_p = 0.02F, .seed = 4},
+          engine::Sampling{
+              .temperature = 1, .top_k = 60, .top_p = 0.95F, .min_p = 0.01F, .seed = 5}})
+      ids.push_back(*engine->submit({.tokens = {2, 7, 1, 8, 2, 8, 1, 8, 3},
+                                     .max_tokens = 8,
+                                     .sampling = sampling,
+                                     .ignore_eos = true}));
+    for (engine::RequestId id : ids) {
+      auto result = engine->wait(id);
+      ASSERT_TRUE(result.isOk() && result->status.isOk()) << result->status.toString();
+      ASSERT_EQ(result->tokens.size(), 8U);
+      tokens[on_device].push_back(result->tokens);
+    }
+  }
+  EXPECT_EQ(tokens[0], tokens[1]);
+  EXPECT_EQ(std::set(tokens[0].begin(), tokens[0].end()).size(), tokens[0].size());
 }
 
 /// The runtime on whatever CUDA driver PLATEN_CUDA_DRIVER names, or the machine's own.

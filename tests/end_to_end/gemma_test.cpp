@@ -112,8 +112,8 @@ TEST_F(GemmaTest, TokensAsOneShuffledBatchInChunks) {
 
 TEST_F(GemmaTest, PerplexityOfSmallerFormats) {
   std::map<WeightFormat, double> values;
-  for (WeightFormat format :
-       {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+  for (WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16, WeightFormat::kF16,
+                              WeightFormat::kInt8, WeightFormat::kInt4}) {
     auto engine = Engine::load(plan(format).string());
     ASSERT_TRUE(engine.isOk()) << engine.status().toString();
     values[format] = perplexity(*engine);
@@ -122,6 +122,7 @@ TEST_F(GemmaTest, PerplexityOfSmallerFormats) {
   }
   double fp32 = values[WeightFormat::kF32];
   EXPECT_NEAR(values[WeightFormat::kBF16] / fp32, 1, 0.01);
+  EXPECT_NEAR(values[WeightFormat::kF16] / fp32, 1, 0.001);
   EXPECT_NEAR(values[WeightFormat::kInt8] / fp32, 1, 0.01);
 }
 

@@ -37,7 +37,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VIOLATIONS = ("out-of-bounds", "uninitialised-read", "misaligned", "shared-race", "deadlock", "hang",
+VIOLATIONS = ("out-of-bounds", "uninitialised-read", "misaligned", "shared-race", "global-race", "deadlock", "hang",
               "illegal-instruction", "trap")
 COUNTERS = {"waves": (1, 0), "matrix": (2, None), "sectors": (3, None)}  # column of the log, and what it is divided by
 RISE = 1.02  # of a counter that kills

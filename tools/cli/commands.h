@@ -13,6 +13,7 @@ namespace platen::cli {
 
 void addCompileCommand(CLI::App &app, int &exitCode);
 void addInspectCommand(CLI::App &app, int &exitCode);
+void addTuneCommand(CLI::App &app, int &exitCode);
 
 /// Set by Ctrl-C once installInterruptHandler() was called; a second Ctrl-C ends the process.
 extern std::atomic<bool> interrupted;

@@ -12,7 +12,7 @@ namespace {
 
 struct CompileArguments {
   compiler::CompileOptions options;
-  std::string weights = "f32";
+  std::string weights = "auto";
   bool json = false, time = false;
 };
 
@@ -84,8 +84,10 @@ void addCompileCommand(CLI::App &app, int &exitCode) {
   command->add_option("-o,--output", options.output,
                       "Plan file to write (default: the model's name with .plan)");
   command
-      ->add_option("--weights", arguments->weights,
-                   "How weights are stored: f32, bf16, int8, int4, or for GPUs alone fp8, nvfp4")
+      ->add_option(
+          "--weights", arguments->weights,
+          "How weights are stored: auto (as the graph holds them), f32, bf16, f16, int8, int4, or "
+          "for GPUs alone fp8, nvfp4")
       ->capture_default_str();
   command
       ->add_option(

@@ -2,6 +2,7 @@
 #include "runtime/plan/reader.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/inspect_graph.h"
+#include "tools/tune/verdicts.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -78,7 +79,8 @@ std::string programName(const Manifest &manifest, const DeviceProgram &program) 
   return name;
 }
 
-/// How many of a CUDA program's kernels are proven how, and how many are of an older family.
+/// How many of a CUDA program's kernels are proven how, how many are of an older family, and how
+/// well predictions met what was measured.
 void printProofs(const Manifest &manifest, const DeviceProgram &program) {
   size_t proofs[3] = {}, fallbacks = 0, all = 0;
   for (const plan::Kernel &kernel : program.kernels)
@@ -91,6 +93,10 @@ void printProofs(const Manifest &manifest, const DeviceProgram &program) {
     fmt::print("kernels     {}: {} measured, {} simulated, {} unverified; {} fall back on an older "
                "family\n",
                programName(manifest, program), proofs[2], proofs[1], proofs[0], fallbacks);
+  if (const tune::Prediction met = tune::comparePredictions(program); met.kernels != 0)
+    fmt::print("predictions {}: of {} kernels, median measured / predicted {:.2f}, rank "
+               "correlation {:.2f}\n",
+               programName(manifest, program), met.kernels, met.median_ratio, met.rank_correlation);
 }
 
 /// What only plans of decoders say.
@@ -179,6 +185,10 @@ void printLaunches(const Manifest &manifest, const DeviceProgram &program) {
         printKernel("  or", program.kernels[alternative]);
     }
   }
+  if (program.sampler) {
+    fmt::print("sampler     {}: over rows\n", programName(manifest, program));
+    printKernel("any", program.kernels[*program.sampler]);
+  }
 }
 
 nlohmann::json toJson(const plan::Kernel &kernel) {
@@ -224,6 +234,12 @@ nlohmann::json toJson(const Manifest &manifest, const DeviceProgram &program) {
     json["launches"].push_back(launch.name);
   if (manifest.graph)
     addGraphParts(program, *manifest.graph, json);
+  if (const tune::Prediction met = tune::comparePredictions(program); met.kernels != 0)
+    json["prediction"] = {{"kernels", met.kernels},
+                          {"median_measured_of_predicted", met.median_ratio},
+                          {"rank_correlation", met.rank_correlation}};
+  if (program.sampler)
+    json["sampler"] = program.kernels[*program.sampler].name;
   return json;
 }
 

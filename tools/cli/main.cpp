@@ -1,4 +1,4 @@
-// The `platen` command: compile, inspect, run.
+// The `platen` command: compile, inspect, tune, run.
 #include "tools/cli/commands.h"
 #include "tools/cli/run.h"
 
@@ -40,6 +40,7 @@ int main(int argc, char **argv) {
   int exitCode = 0;
   platen::cli::addCompileCommand(app, exitCode);
   platen::cli::addInspectCommand(app, exitCode);
+  platen::cli::addTuneCommand(app, exitCode);
   platen::cli::addRunCommand(app, exitCode);
   CLI11_PARSE(app, argc, argv);
   return exitCode;

@@ -49,18 +49,12 @@ Rates rates(const engine::RequestResult &result) {
   return rates;
 }
 
-/// Whether the device is the PTX simulator's, which says so in its name: its times are those of the
-/// simulation and say nothing of a GPU, so they are never shown.
-bool isSimulated(const engine::ModelInfo &model) {
-  return model.device.find("platen simulated") != std::string::npos;
-}
-
 void printFigures(const engine::ModelInfo &model, const engine::RequestResult &result,
                   std::ostream &err) {
   err << model.device << ", code " << model.code_target << " (" << model.device_reason << ")\n";
   err << "prompt " << result.prompt_tokens << " tokens, generated " << result.tokens.size() << " ("
       << engine::finishReasonName(result.finish) << ")\n";
-  if (isSimulated(model)) {
+  if (model.is_simulated) { // its times are the simulation's and say nothing of a GPU
     err << "a simulated device: times are not measured\n";
     return;
   }
@@ -88,8 +82,8 @@ void printJson(const engine::Engine &engine, const engine::RequestResult &result
                                  {"finish_reason", engine::finishReasonName(result.finish)},
                                  {"prompt_tokens", result.prompt_tokens},
                                  {"generated_tokens", result.tokens.size()},
-                                 {"simulated", isSimulated(model)}};
-  if (!isSimulated(model))
+                                 {"simulated", model.is_simulated}};
+  if (!model.is_simulated)
     json.update({{"time_to_first_token_seconds", result.timings.time_to_first_token_seconds},
                  {"prefill_seconds", result.timings.prefill_seconds},
                  {"decode_seconds", result.timings.decode_seconds},

@@ -83,7 +83,6 @@ base::Result<plan::Kernel> planKernel(const CudaKernelInfo &info) {
   kernel.family = info.family;
   kernel.is_fallback = info.isFallback;
   kernel.predicted_ns = info.predictedNs;
-  kernel.proof = info.isSimulated ? plan::Proof::kSimulated : plan::Proof::kUnverified;
   return entry;
 }
 

@@ -78,6 +78,11 @@ Status Context::readProperties() {
   PLATEN_RETURN_IF_ERROR(
       check(api().cuDeviceTotalMem(&total, device_), "asking for a device's memory"));
   total_bytes_ = total;
+  int cache = 0; // for measurements alone: nothing is lost without it
+  if (api().cuDeviceGetAttribute(&cache, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, device_) ==
+          CUDA_SUCCESS &&
+      cache > 0)
+    cache_bytes_ = static_cast<uint64_t>(cache);
   return Status::ok();
 }
 

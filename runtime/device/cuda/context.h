@@ -39,7 +39,8 @@ public:
   int ordinal() const { return ordinal_; }
   const std::string &name() const { return name_; }
   uint64_t totalBytes() const { return total_bytes_; }
-  uint32_t capability() const { return capability_; } ///< 10 * major + minor
+  uint64_t cacheBytes() const { return cache_bytes_; } ///< second level; 0: unknown
+  uint32_t capability() const { return capability_; }  ///< 10 * major + minor
   /// Free and total bytes for messages and budgets; 0 if the driver does not say. Needs a Scope.
   uint64_t freeBytes() const;
 
@@ -63,7 +64,7 @@ private:
   CUcontext context_ = nullptr;
   CUstream stream_ = nullptr;
   std::string name_;
-  uint64_t total_bytes_ = 0;
+  uint64_t total_bytes_ = 0, cache_bytes_ = 0;
   uint32_t capability_ = 0;
   base::Status lost_;
 };

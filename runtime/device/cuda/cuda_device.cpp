@@ -42,6 +42,7 @@ public:
 
   std::string description() const override;
   const CudaReport &report() const override { return report_; }
+  Result<std::vector<double>> time(const Launch &launch, unsigned repeats, Memory *flush) override;
   std::optional<uint64_t> freeBytes() const override;
   Result<std::unique_ptr<Memory>> allocate(uint64_t bytes, std::string_view purpose) override;
   Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) override;
@@ -82,7 +83,9 @@ Result<std::unique_ptr<CudaDevice>> CudaDeviceImpl::open(const CudaOptions &opti
   device->report_.name = opened.name();
   device->report_.driver_version = std::move(version);
   device->report_.capability = opened.capability();
+  device->report_.is_simulated = opened.driver().isSimulated();
   device->report_.total_bytes = opened.totalBytes();
+  device->report_.cache_bytes = opened.cacheBytes();
   return std::unique_ptr<CudaDevice>(std::move(device));
 }
 
@@ -234,6 +237,60 @@ Status CudaDeviceImpl::launch(const Launch &launch) {
   reads_.reset();
   Context::Scope scope(*context_);
   return enqueue(launch);
+}
+
+/// An event of the stream's own, destroyed with the object.
+class TimingEvent {
+public:
+  explicit TimingEvent(Context &context) : context_(context) {}
+  TimingEvent(const TimingEvent &) = delete;
+  TimingEvent &operator=(const TimingEvent &) = delete;
+  ~TimingEvent() {
+    if (event_ != nullptr)
+      (void)context_.api().cuEventDestroy(event_);
+  }
+  Status record() {
+    if (event_ == nullptr)
+      PLATEN_RETURN_IF_ERROR(
+          context_.check(context_.api().cuEventCreate(&event_, 0), "making an event"));
+    return context_.check(context_.api().cuEventRecord(event_, context_.stream()),
+                          "recording an event");
+  }
+  CUevent get() const { return event_; }
+
+private:
+  Context &context_;
+  CUevent event_ = nullptr;
+};
+
+Result<std::vector<double>> CudaDeviceImpl::time(const Launch &launch, unsigned repeats,
+                                                 Memory *flush) {
+  PLATEN_RETURN_IF_ERROR(context_->lost());
+  if (report_.is_simulated)
+    return base::unsupported("a simulated device has no times", description());
+  reads_.reset();
+  Context::Scope scope(*context_);
+  const DriverApi &api = context_->api();
+  TimingEvent begin(*context_), end(*context_);
+  PLATEN_RETURN_IF_ERROR(enqueue(launch)); // loads what is loaded late
+  std::vector<double> times;
+  for (unsigned i = 0; i < repeats; ++i) {
+    if (flush != nullptr)
+      PLATEN_RETURN_IF_ERROR(
+          context_->check(api.cuMemsetD8Async(addressOf(flush->address()), static_cast<uint8_t>(i),
+                                              flush->bytes(), context_->stream()),
+                          "flushing the cache"));
+    PLATEN_RETURN_IF_ERROR(begin.record());
+    PLATEN_RETURN_IF_ERROR(enqueue(launch));
+    PLATEN_RETURN_IF_ERROR(end.record());
+    PLATEN_RETURN_IF_ERROR(
+        context_->check(api.cuStreamSynchronize(context_->stream()), "waiting for a timed launch"));
+    float milliseconds = 0;
+    PLATEN_RETURN_IF_ERROR(context_->check(
+        api.cuEventElapsedTime(&milliseconds, begin.get(), end.get()), "reading a launch's time"));
+    times.push_back(static_cast<double>(milliseconds) * 1e6);
+  }
+  return times;
 }
 
 Status CudaDeviceImpl::synchronize() {

@@ -60,6 +60,7 @@ void findMemory(Symbols &symbols, DriverApi &api) {
   symbols.find(api.cuEventDestroy, "cuEventDestroy_v2");
   symbols.find(api.cuEventRecord, "cuEventRecord");
   symbols.find(api.cuEventSynchronize, "cuEventSynchronize");
+  symbols.find(api.cuEventElapsedTime, "cuEventElapsedTime");
 }
 
 void findExecution(Symbols &symbols, DriverApi &api) {
@@ -135,6 +136,7 @@ Result<std::shared_ptr<const Driver>> Driver::load(const std::string &path) {
   findDevices(symbols, driver->api_);
   findMemory(symbols, driver->api_);
   findExecution(symbols, driver->api_);
+  driver->is_simulated_ = dlsym(library, "platenSimulatedDriver") != nullptr;
   if (!symbols.missing.empty())
     return base::unsupported("the CUDA driver lacks " + symbols.missing +
                                  "; platen needs the driver of CUDA 11.4 or later",

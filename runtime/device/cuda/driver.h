@@ -19,6 +19,8 @@ public:
   const DriverApi &api() const { return api_; }
   /// "13.0": the newest CUDA version that the driver supports.
   std::string version() const;
+  /// Whether it imitates devices: it exports "platenSimulatedDriver", as tools/ptxsim's does.
+  bool isSimulated() const { return is_simulated_; }
   /// "CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
   std::string describe(CUresult result) const;
   /// `result` as a Status; `what` was attempted. kDeviceLost when nothing can be done with the
@@ -28,6 +30,7 @@ public:
 private:
   Driver() = default;
   DriverApi api_{};
+  bool is_simulated_ = false;
 };
 
 } // namespace platen::device::cuda

@@ -55,6 +55,7 @@ enum : CUresult {
 };
 
 enum CUdevice_attribute : int {
+  CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE = 38,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
 };
@@ -145,6 +146,7 @@ struct DriverApi {
   CUresult (*cuEventDestroy)(CUevent event); // cuEventDestroy_v2
   CUresult (*cuEventRecord)(CUevent event, CUstream stream);
   CUresult (*cuEventSynchronize)(CUevent event);
+  CUresult (*cuEventElapsedTime)(float *milliseconds, CUevent start, CUevent end);
   CUresult (*cuModuleLoadDataEx)(CUmodule *module, const void *image, unsigned count,
                                  CUjit_option *options, void **values);
   CUresult (*cuModuleUnload)(CUmodule module);

@@ -36,6 +36,7 @@ public:
   Device &wrapped() { return *device_; }
 
   std::string description() const override { return "fault(" + device_->description() + ")"; }
+  bool isSimulated() const override { return device_->isSimulated(); }
   std::optional<uint64_t> freeBytes() const override { return device_->freeBytes(); }
   base::Result<std::unique_ptr<Memory>> allocate(uint64_t bytes, std::string_view purpose) override;
   base::Result<std::unique_ptr<Memory>> placeWeights(const plan::Plan &plan) override;

@@ -47,7 +47,8 @@ KERNEL void platenTinySum(void *const *operands, int64_t begin, int64_t end) {
 }
 
 KERNEL void platenTinyHead(void *const *operands, int64_t begin, int64_t end) {
-  uint32_t vocabulary = *(const uint32_t *)operands[1];
+  const uint32_t *meta = (const uint32_t *)operands[1];
+  uint32_t vocabulary = meta[0];
   const uint32_t *hidden = (const uint32_t *)operands[2];
   uint32_t *logits = (uint32_t *)operands[3];
   volatile uint32_t *scratch = (volatile uint32_t *)operands[4]; /* [4] */
@@ -56,7 +57,8 @@ KERNEL void platenTinyHead(void *const *operands, int64_t begin, int64_t end) {
     for (int64_t j = 0; j < TINY_WIDTH; ++j)
       scratch[j] = hidden[row * TINY_WIDTH + j] * (uint32_t)(2 * j + 1);
     uint32_t next = (scratch[0] + scratch[1] + scratch[2] + scratch[3]) % vocabulary;
+    uint32_t logit = next == meta[2] ? 0x7fc00000u : 0x3f800000u;
     for (int64_t v = unit % 2; v < (int64_t)vocabulary; v += 2)
-      logits[row * vocabulary + v] = v == next ? 0x3f800000u : 0u;
+      logits[row * vocabulary + v] = v == next ? logit : 0u;
   }
 }

@@ -22,8 +22,9 @@ void platenTinyStore(void *const *operands, int64_t begin, int64_t end);
 /* hidden [R, 4] = sum over positions 0..p of the keys in the cache. Operands: step, meta, cache,
  * hidden. Units: rows. */
 void platenTinySum(void *const *operands, int64_t begin, int64_t end);
-/* logits [R, V] f32 = 1.0 at tinyNextToken(), else 0.0. Operands: step, meta, hidden, logits,
- * scratch (16 bytes). Units: 2 a row, one for the even, one for the odd tokens. */
+/* logits [R, V] f32 = 1.0 (NaN, if that is the plan's broken token) at tinyNextToken(), else 0.0.
+ * Operands: step, meta, hidden, logits, scratch (16 bytes). Units: 2 a row, one for the even, one
+ * for the odd tokens. */
 void platenTinyHead(void *const *operands, int64_t begin, int64_t end);
 
 /* First byte of the kernels' section and the byte behind it. */

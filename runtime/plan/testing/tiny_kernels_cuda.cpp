@@ -212,13 +212,16 @@ more:
   add.u64 %a7, %a4, %a7;
   ld.global.u32 %r2, [%a7];            // the row's token
   ld.global.u32 %r3, [%a2];            // vocabulary
+  ld.global.u32 %r8, [%a2+8];          // the broken token
+  setp.eq.u32 %p3, %r2, %r8;
+  selp.b32 %r9, 0x7fc00000, 0x3f800000, %p3;
   mov.u32 %r4, %tid.x;
   mov.u32 %r5, %ntid.x;
 next:
   setp.ge.u32 %p2, %r4, %r3;
   @%p2 bra done;
   setp.eq.u32 %p3, %r4, %r2;
-  selp.b32 %r6, 0x3f800000, 0, %p3;
+  selp.b32 %r6, %r9, 0, %p3;
   mad.lo.u32 %r7, %r1, %r3, %r4;
   mul.wide.u32 %a8, %r7, 4;
   add.u64 %a8, %a3, %a8;
@@ -226,6 +229,49 @@ next:
   add.u32 %r4, %r4, %r5;
   bra next;
 done:
+  ret;
+}
+
+// vocabulary @V@
+.visible .entry platen_tiny_sample(.param .u64 p_step, .param .u64 p_logits, .param .u64 p_sampling, .param .u64 p_tokens)
+{
+  .reg .pred %p<4>;
+  .reg .b32 %r<12>;
+  .reg .f32 %f<4>;
+  .reg .b64 %a<12>;
+  ld.param.u64 %a1, [p_step];
+  ld.param.u64 %a2, [p_logits];
+  ld.param.u64 %a3, [p_tokens];
+  mov.u32 %r1, %ctaid.x;
+  mov.u32 %r2, %ntid.x;
+  mov.u32 %r3, %tid.x;
+  mad.lo.u32 %r4, %r1, %r2, %r3;       // row
+  cvt.u64.u32 %a4, %r4;
+  ld.global.u64 %a5, [%a1+8];
+  setp.ge.u64 %p1, %a4, %a5;
+  @%p1 ret;
+  mul.lo.u64 %a6, %a4, @V@;
+  shl.b64 %a6, %a6, 2;
+  add.u64 %a6, %a2, %a6;
+  mov.u32 %r5, 0;                      // token
+  mov.u32 %r6, 0;                      // the best so far
+  mov.u32 %r7, 0;                      // -1 if a logit is NaN
+  ld.global.f32 %f1, [%a6];
+better:
+  ld.global.f32 %f2, [%a6];
+  setp.nan.f32 %p2, %f2, %f2;
+  selp.b32 %r7, -1, %r7, %p2;
+  setp.gt.f32 %p2, %f2, %f1;
+  selp.b32 %r6, %r5, %r6, %p2;
+  selp.f32 %f1, %f2, %f1, %p2;
+  add.u64 %a6, %a6, 4;
+  add.u32 %r5, %r5, 1;
+  setp.lt.u32 %p3, %r5, @V@;
+  @%p3 bra better;
+  or.b32 %r6, %r6, %r7;
+  shl.b64 %a7, %a4, 2;
+  add.u64 %a7, %a3, %a7;
+  st.global.u32 [%a7], %r6;
   ret;
 }
 )ptx";
@@ -250,7 +296,12 @@ Kernel kernel(const char *name, uint64_t workspace, std::vector<Phase> phases,
 
 } // namespace
 
-std::string_view tinyPtx() { return {kPtx, sizeof kPtx}; }
+std::string tinyPtx(uint32_t vocabulary) {
+  std::string text(kPtx, sizeof kPtx), mark = "@V@";
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at))
+    text.replace(at, mark.size(), std::to_string(vocabulary));
+  return text;
+}
 
 std::vector<Kernel> tinyCudaKernels() {
   using enum Extent;
@@ -265,7 +316,10 @@ std::vector<Kernel> tinyCudaKernels() {
           kernel("store_i32__ptx_v1", 0, {phase("platen_tiny_store", {kTokens, 8, 1}, 32)}, "store",
                  "x32"),
           kernel("sum_i32__ptx_v1", 0, {phase("platen_tiny_sum", {kRows, 8, 1}, 32)}, "sum", "x32"),
-          head("head_f32__ptx_v1", 32, 32), head("head_f32__ptx_v2", 128, 64)};
+          head("head_f32__ptx_v1", 32, 32),
+          head("head_f32__ptx_v2", 128, 64),
+          kernel("sample_f32__ptx_v1", 0, {phase("platen_tiny_sample", {kRows, 4, 1}, 4)}, "sample",
+                 "x4")};
 }
 
 } // namespace platen::plan::testing

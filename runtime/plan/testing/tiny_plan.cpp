@@ -21,14 +21,14 @@ Status appendWeights(PlanWriter &writer, const TinyPlanOptions &options, Manifes
       table.push_back(tinyEmbedding(static_cast<int32_t>(token), column));
   }
   std::vector<int32_t> meta{static_cast<int32_t>(options.vocabulary),
-                            static_cast<int32_t>(options.limits.page_tokens)};
+                            static_cast<int32_t>(options.limits.page_tokens), options.broken_token};
   struct Item {
     const char *name;
     std::vector<int32_t> values;
     std::vector<uint64_t> shape;
   };
   for (const Item &item :
-       {Item{"table", table, {options.vocabulary, TINY_WIDTH}}, Item{"meta", meta, {2}}}) {
+       {Item{"table", table, {options.vocabulary, TINY_WIDTH}}, Item{"meta", meta, {3}}}) {
     PLATEN_ASSIGN_OR_RETURN(uint64_t offset, writer.align());
     PLATEN_RETURN_IF_ERROR(appendInts(writer, item.values));
     manifest.weights.push_back({.name = item.name,
@@ -66,21 +66,28 @@ Status appendCode(PlanWriter &writer, const TinyPlanOptions &options, Manifest &
   return Status::ok();
 }
 
-/// One image, the module with all kernels, for each target.
+/// One image, the module with all kernels, for each target; another for a sampler of the test's
+/// own.
 Status appendImages(PlanWriter &writer, const TinyPlanOptions &options, Manifest &manifest) {
-  size_t kernels = tinyCudaKernels().size();
-  std::string_view image = tinyPtx();
+  size_t kernels = options.cuda_sampler ? kTinySampler + 1 : kTinySampler;
+  std::string image = tinyPtx(options.vocabulary);
   for (const TinyTarget &target : options.cuda_targets) {
     PLATEN_ASSIGN_OR_RETURN(uint32_t section,
                             writer.beginSection(SectionKind::kCode, "code." + target.name));
     PLATEN_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(image))));
+    CodeTarget code{.name = target.name,
+                    .features = target.features,
+                    .section = section,
+                    .entry_offsets = std::vector<uint64_t>(kernels, 0),
+                    .program = 1,
+                    .entry_bytes = std::vector<uint64_t>(kernels, image.size())};
+    if (options.sampler) {
+      PLATEN_ASSIGN_OR_RETURN(code.entry_offsets[kTinySampler], writer.align());
+      PLATEN_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(options.sampler_image))));
+      code.entry_bytes[kTinySampler] = options.sampler_image.size();
+    }
     PLATEN_RETURN_IF_ERROR(writer.endSection());
-    manifest.targets.push_back({.name = target.name,
-                                .features = target.features,
-                                .section = section,
-                                .entry_offsets = std::vector<uint64_t>(kernels, 0),
-                                .program = 1,
-                                .entry_bytes = std::vector<uint64_t>(kernels, image.size())});
+    manifest.targets.push_back(std::move(code));
   }
   return Status::ok();
 }
@@ -138,13 +145,20 @@ DeviceProgram hostProgram(const Manifest &manifest) {
   return program;
 }
 
-DeviceProgram cudaProgram(const Manifest &manifest) {
+DeviceProgram cudaProgram(const Manifest &manifest, const TinyPlanOptions &options) {
   DeviceProgram program;
   program.device = kCudaDevice;
   program.kernels = tinyCudaKernels();
   addLaunches(manifest, program, [](Extent) { return Units{}; });
   // Either kernel would do for any number of rows.
   program.launches.back().variants = {{1, 3, Units{}, {4}}, {uint64_t{1} << 20, 4, Units{}, {3}}};
+  if (!options.cuda_sampler) {
+    program.kernels.resize(kTinySampler);
+    return program;
+  }
+  program.sampler = kTinySampler;
+  if (options.sampler)
+    program.kernels[kTinySampler] = *options.sampler;
   return program;
 }
 
@@ -174,7 +188,7 @@ base::Result<Manifest> buildTinyPlan(PlanWriter &writer, const TinyPlanOptions &
   }
   manifest.programs.push_back(hostProgram(manifest));
   if (!options.cuda_targets.empty())
-    manifest.programs.push_back(cudaProgram(manifest));
+    manifest.programs.push_back(cudaProgram(manifest, options));
   return manifest;
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -37,6 +38,12 @@ struct TinyPlanOptions {
   /// If there are any, the plan has a second program, for CUDA devices, whose images are PTX for
   /// compute capability 8.0 whatever the features say.
   std::vector<TinyTarget> cuda_targets{};
+  bool cuda_sampler = true; ///< tokens can be drawn on the device, greedily
+  /// In place of that sampler: a kernel and its image.
+  std::optional<Kernel> sampler{};
+  std::string sampler_image{};
+  /// Where this token would come next, its logit is NaN.
+  int32_t broken_token = -1;
   /// With a kind, `tokenizer` becomes the tokenizer's section.
   std::string tokenizer_kind{};
   std::string tokenizer{};

@@ -137,7 +137,9 @@ void addRunCommand(CLI::App &app, int &exitCode) {
   command->add_option("--async", options->async,
                       "When asynchronous work happens: earliest, latest or random (latest)");
   command->add_option("--seed", options->seed, "Seed of --async random");
-  command->add_option("--checks", options->checks, "races,uninitialised (both), or none");
+  command->add_option("--checks", options->checks,
+                      "races,uninitialised,tensor-fences (these three unless said otherwise), "
+                      "lane-races, global-races, all or none");
   command->add_option("--threads", options->threads, "Host threads for a kernel (all cores)");
   command->add_option("--counters", options->counters, "Count, and print at exit: table or json");
   command->add_option("--report", options->report, "File for the report as JSON");

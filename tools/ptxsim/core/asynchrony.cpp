@@ -1,6 +1,7 @@
 #include "tools/ptxsim/core/asynchrony.h"
 
 #include "tools/ptxsim/core/access.h"
+#include "tools/ptxsim/core/lane_races.h"
 #include "tools/ptxsim/core/races.h"
 
 #include <algorithm>
@@ -21,6 +22,13 @@ uint32_t agentFor(Warp &warp, const Pending &pending) {
     if (it == pending.mbarrierBlock->mbarriers.end())
       stop(ViolationKind::kIllegalInstruction,
            "there is no initialised mbarrier at shared address " + hexOf(pending.mbarrier),
+           pending.lane, pending.mbarrier);
+    if (!pending.genericProxy && !it->second.shownToAsync && optionsOf(warp).checkRaces)
+      stop(ViolationKind::kSharedRace,
+           "the mbarrier at shared address " + hexOf(pending.mbarrier) + ", initialised in line " +
+               std::to_string(it->second.line) +
+               ", was not made visible to the asynchronous proxy: neither fence.mbarrier_init nor "
+               "fence.proxy.async follows mbarrier.init",
            pending.lane, pending.mbarrier);
     return it->second.agent;
   }
@@ -54,6 +62,19 @@ void checkRange(const Pending &pending, const SharedRange &range, RaceCheck &rac
     std::memset(block.shared.data() + range.offset, kPoison, range.bytes);
     std::memset(shadow, 0, range.bytes);
   }
+}
+
+/// What one lane issues (copies, tcgen05) uses shared memory as that lane: the others' accesses
+/// need a synchronisation before. wgmma belongs to no lane.
+void noteLanes(Warp &warp, const Pending &pending) {
+  if (!checksLanes(*warp.block) || pending.track == Track::kMatrix)
+    return;
+  stampLanes(warp);
+  for (const SharedRange &range : pending.ranges)
+    if (range.block == warp.block && range.offset <= range.block->shared.size() &&
+        range.bytes <= range.block->shared.size() - range.offset)
+      touchLane(warp, *range.block, pending.lane, range.offset, range.bytes,
+                range.isWrite ? kWrite : kRead);
 }
 
 void performOne(Warp &warp, const std::shared_ptr<Pending> &pending);
@@ -112,7 +133,7 @@ void readSources(Pending &pending) {
 
 Clock pendingClock(const Pending &pending) {
   Clock clock;
-  clock.of[pending.agent] = pending.time;
+  clock.of[pending.agent] = clock.tensor[pending.agent] = pending.time;
   return clock;
 }
 
@@ -127,6 +148,7 @@ void issue(Warp &warp, const Op &op, Pending given) {
   ++cluster.progress;
   Accessor who{&warp.clock, pending->agent, pending->time, !pending->genericProxy};
   bool check = optionsOf(warp).checkInitialised;
+  noteLanes(warp, *pending);
   for (bool writes : {false, true}) {
     std::optional<RaceCheck> race; // of one block: ranges of a matrix mostly find equal cells
     const Block *block = nullptr;
@@ -262,12 +284,15 @@ void issueCopy(Warp &warp, Copy copy) {
   RaceCheck check(block, kWrite, accessorOf(warp), 0);
   uint32_t granularity = block.cluster->state->code->sharedGranularity;
   const uint32_t *committed = warp.committed[static_cast<int>(Track::kCopy)];
+  stampLanes(warp);
   for (uint32_t m = copy.lanes; m; m &= m - 1) {
     auto l = static_cast<uint32_t>(std::countr_zero(m));
     if (!block.cells.empty()) {
       check.setLane(l);
       check.touch(copy.target[l], copy.bytes, granularity);
     }
+    if (checksLanes(block))
+      touchLane(warp, block, l, copy.target[l], copy.bytes, kWrite);
     std::memset(block.shared.data() + copy.target[l], kPoison, copy.bytes);
     std::memset(block.sharedInitialised.data() + copy.target[l], 0, copy.bytes);
     copy.group[l] = committed[l];
@@ -289,6 +314,7 @@ namespace {
 void performCopy(Warp &warp, Copy &copy, uint32_t lanes, RaceCheck &check) {
   Block &block = *warp.block;
   uint32_t granularity = block.cluster->state->code->sharedGranularity;
+  stampLanes(warp);
   for (uint32_t m = lanes; m; m &= m - 1) {
     auto l = static_cast<uint32_t>(std::countr_zero(m));
     uint8_t *target = block.shared.data() + copy.target[l];
@@ -301,6 +327,8 @@ void performCopy(Warp &warp, Copy &copy, uint32_t lanes, RaceCheck &check) {
       check.setLane(l);
       check.touch(copy.target[l], copy.bytes, granularity);
     }
+    if (checksLanes(block))
+      touchLane(warp, block, l, copy.target[l], copy.bytes, kWrite);
     setInitialised(block.sharedInitialised.data() + copy.target[l], copy.bytes);
   }
   copy.lanes &= ~lanes;

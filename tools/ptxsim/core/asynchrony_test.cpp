@@ -3,6 +3,7 @@
 #include "tools/ptxsim/core/simulator_testing.h"
 #include "tools/ptxsim/core/tensor_map.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace platen::ptxsim {
@@ -86,21 +87,34 @@ TEST(CopyAsync, ShortSourcesAreFilledWithZeros) {
 }
 
 TEST(CopyAsync, OtherWarpsNeedABarrierToo) {
-  std::string body = twoStages("cp.async.wait_all;\nBARRIER");
-  size_t at = body.find("ld.shared.v4.u32");
-  body.insert(at, "xor.b32 %r2, %r2, 512;\n");
-  for (bool barrier : {true, false}) {
-    std::string text = body;
-    text.replace(text.find("BARRIER"), 7, barrier ? "bar.sync 0;" : "");
-    text.replace(text.find("tile[1024]"), 10, "tile[2048]");
-    Bench b(text);
-    b.launch.block = {64, 1, 1};
-    b.buffer<uint32_t>(0, 384, counting(384));
-    b.buffer<uint32_t>(1, 256);
-    // Without the second stage, which would overlap the other warp's first.
-    if (barrier)
-      expectContains(b.violation(), "shared-race");
-  }
+  // Each warp waits for its own copies; the other one's bytes are there only past a barrier.
+  auto text = [](const std::string &barrier) {
+    return ".shared .align 16 .b8 tile[1024];\nmov.u32 %r2, tile;\nshl.b32 %r3, %r0, 4;\n"
+           "add.u32 %r2, %r2, %r3;\ncvt.u64.u32 %rd10, %r3;\nadd.s64 %rd11, %rd0, %rd10;\n"
+           "cp.async.cg.shared.global [%r2], [%rd11], 16;\ncp.async.wait_all;\n" +
+           barrier +
+           "xor.b32 %r2, %r2, 512;\nld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%r2];\n"
+           "add.s64 %rd12, %rd1, %rd10;\nst.global.v4.u32 [%rd12], {%r4, %r5, %r6, %r7};\n";
+  };
+  for (AsyncOrder order : kOrders)
+    for (bool barrier : {true, false}) {
+      Bench b(text(barrier ? "bar.sync 0;\n" : ""));
+      b.options.asyncOrder = order;
+      b.launch.block = {64, 1, 1};
+      b.buffer<uint32_t>(0, 256, counting(256));
+      b.buffer<uint32_t>(1, 256);
+      std::string violation = b.violation();
+      if (!barrier) { // the first warp reads what the second has not even issued, or races with it
+        EXPECT_TRUE(violation.find("shared-race") != std::string::npos ||
+                    violation.find("uninitialised-read") != std::string::npos)
+            << violation;
+        continue;
+      }
+      ASSERT_EQ(violation, "");
+      std::vector<uint32_t> values = b.read<uint32_t>(1, 256), expected = counting(256);
+      std::rotate(expected.begin(), expected.begin() + 128, expected.end());
+      EXPECT_EQ(values, expected);
+    }
 }
 
 TEST(CopyAsync, RefillingAStageNeedsABarrier) {
@@ -485,6 +499,47 @@ TEST(Tensor, Multicast) {
     for (uint32_t i = 0; i < 512; ++i)
       EXPECT_EQ(values[i], 64 + i % 256);
   }
+}
+
+TEST(Bulk, AnMbarrierMustBeShownToTheAsynchronousProxy) {
+  auto text = [](const std::string &own, const std::string &all) {
+    return ".shared .align 8 .b64 bar;\n.shared .align 16 .b8 tile[256];\n"
+           "setp.eq.u32 %p8, %r0, 0;\n@%p8 mbarrier.init.shared::cta.b64 [bar], 1;\n" +
+           own + "bar.sync 0;\n" + all +
+           "@%p8 mbarrier.arrive.expect_tx.shared::cta.b64 _, [bar], 256;\n"
+           "@%p8 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], [%rd0], "
+           "256, [bar];\n" +
+           waitFor();
+  };
+  auto run = [&](const std::string &own, const std::string &all) {
+    Bench b(text(own, all));
+    b.launch.block = {64, 1, 1};
+    b.buffer<uint32_t>(0, 64, counting(64));
+    return b.violation();
+  };
+  EXPECT_EQ(run("@%p8 fence.mbarrier_init.release.cluster;\n", ""), "");
+  EXPECT_EQ(run("@%p8 fence.proxy.async.shared::cta;\n", ""), "");
+  EXPECT_EQ(run("", "fence.proxy.async.shared::cta;\n"), ""); // as Triton does
+  expectContains(run("", ""), "was not made visible to the asynchronous proxy");
+  // A fence before the initialisation, or in another warp that does not know of it, is none.
+  expectContains(run("setp.gt.u32 %p7, %r0, 31;\n@%p7 fence.mbarrier_init.release.cluster;\n", ""),
+                 "was not made visible");
+}
+
+TEST(Cluster, TheInitFenceShowsMbarriersPastARelaxedBarrier) {
+  auto run = [](const std::string &fence) {
+    Bench b(".shared .align 8 .b64 bar;\nsetp.eq.u32 %p8, %r0, 0;\nmov.u32 %r9, "
+            "%cluster_ctarank;\n@%p8 mbarrier.init.shared::cta.b64 [bar], 1;\n" +
+            fence +
+            "barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;\n"
+            "mov.u32 %r6, bar;\nxor.b32 %r8, %r9, 1;\nmapa.shared::cluster.u32 %r6, %r6, %r8;\n"
+            "@%p8 mbarrier.arrive.shared::cluster.b64 _, [%r6];\n" +
+            waitFor() + "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n");
+    b.launch.grid = b.launch.cluster = {2, 1, 1};
+    return b.violation();
+  };
+  EXPECT_EQ(run("@%p8 fence.mbarrier_init.release.cluster;\n"), "");
+  expectContains(run(""), "shared-race");
 }
 
 TEST(Tensor, RemoteArrivalsAndStoreAsync) {

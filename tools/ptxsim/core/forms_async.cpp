@@ -186,10 +186,6 @@ bool lowerCp(Lowering &l, const Instruction &i) {
   return lowerCopy(l, i);
 }
 
-bool lowerTensormap(Lowering &l, const Instruction &) {
-  return l.refuse("changing tensor maps on the device is not executed");
-}
-
 constexpr Form kForms[] = {
     {"cp", &lowerCp, Pipe::kAsync},
     {"mbarrier", &lowerMbarrier, Pipe::kAsync},

@@ -6,9 +6,10 @@
 
 namespace platen::ptxsim {
 
-bool lowerMbarrier(Lowering &l, const Instruction &i); // mbarrier.*
-bool lowerBulk(Lowering &l, const Instruction &i);     // cp.async.bulk without .tensor, its groups
-bool lowerTensor(Lowering &l, const Instruction &i);   // cp.async.bulk.tensor
+bool lowerMbarrier(Lowering &l, const Instruction &i);  // mbarrier.*
+bool lowerBulk(Lowering &l, const Instruction &i);      // cp.async.bulk without .tensor, its groups
+bool lowerTensor(Lowering &l, const Instruction &i);    // cp.async.bulk.tensor
+bool lowerTensormap(Lowering &l, const Instruction &i); // tensormap.*
 bool lowerStoreAsync(Lowering &l, const Instruction &i); // st.async, red.async
 
 /// value: what is combined into the bytes at target; both of the type's size.

@@ -111,6 +111,60 @@ template <class T, class F> void runAtomic(Warp &warp, const Op &op, uint32_t ma
   }
 }
 
+using Word128 = unsigned __int128;
+
+/// exch and cas (variant2 & 4) of 16 bytes. list: b, then c of cas, then (variant2 & 1) the result;
+/// low and high halves each.
+void runAtomic128(Warp &warp, const Op &op, uint32_t mask) {
+  uint64_t address[32];
+  addresses(warp, op, 1, address);
+  uint8_t *host[32];
+  resolve(warp, op, mask, address, 16, kRead | kWrite | kAtomic, host);
+  synchronise(warp, op, mask, address, static_cast<Strength>(op.variant), true, true);
+  const uint32_t *list = warp.block->cluster->state->code->lists.data() + op.list;
+  auto at = [&](int n, uint32_t l) -> uint64_t & { return warp.lanes<uint64_t>(list[n])[l]; };
+  for (uint32_t l = 0; l < 32; ++l) {
+    if (!(mask & 1u << l))
+      continue;
+    auto word = [&](int n) { return Word128{at(n + 1, l)} << 64 | at(n, l); };
+    auto *target = reinterpret_cast<Word128 *>(host[l]);
+    bool isSwap = op.variant2 & 4;
+    Word128 expected = isSwap ? word(0) : 0, wanted = isSwap ? word(2) : word(0), old;
+    while ((old = __sync_val_compare_and_swap(target, expected, wanted)) != expected && !isSwap)
+      expected = old;
+    if (op.variant2 & 1) {
+      at(4, l) = static_cast<uint64_t>(old);
+      at(5, l) = static_cast<uint64_t>(old >> 64);
+    }
+  }
+}
+
+bool lowerAtomic128(Lowering &l, const Instruction &i, bool hasResult) {
+  bool isSwap = Lowering::has(i, "cas");
+  if (!isSwap && !Lowering::has(i, "exch"))
+    return l.refuse("of 128 bits only exch and cas are executed");
+  size_t at = hasResult ? 1 : 0, least = at + 2 + (isSwap ? 1 : 0);
+  uint32_t slots[6] = {}, halves[2];
+  if (!l.operands(i, least, least + 1) || !l.quad(i.operands[at + 1], halves, false))
+    return false;
+  std::copy(halves, halves + 2, slots);
+  if (isSwap && !l.quad(i.operands[at + 2], halves, false))
+    return false;
+  std::copy(halves, halves + 2, slots + 2);
+  if (hasResult && !l.quad(i.operands[0], halves, true))
+    return false;
+  std::copy(halves, halves + 2, slots + 4);
+  Op &op = l.emit(&runAtomic128);
+  op.variant = std::max<uint8_t>(strengthOf(i), kRelaxed);
+  op.variant2 = static_cast<uint8_t>((hasResult ? 1 : 0) | (isSwap ? 4 : 0));
+  op.atomic = true;
+  op.bytes = 16;
+  op.list = static_cast<uint32_t>(l.code().lists.size());
+  op.count = 6;
+  l.code().lists.insert(l.code().lists.end(), std::begin(slots), std::end(slots));
+  return setSpace(l, i, op) && l.address(i.operands[at], op, 1);
+}
+
 template <class T, class F> void reduce(uint8_t *target, const uint8_t *value) {
   using Bits = std::conditional_t<sizeof(T) == 8, uint64_t,
                                   std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>>;
@@ -246,6 +300,8 @@ bool lowerAtomic(Lowering &l, const Instruction &i) {
           l, i, {"and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max", "noftz"}))
     return false;
   Type type = L::type(i);
+  if (type == Type::kB128)
+    return lowerAtomic128(l, i, hasResult);
   Handler handler = handlerOf(i, type);
   if (!handler)
     return l.refuse("this atomic operation is not executed for this type");

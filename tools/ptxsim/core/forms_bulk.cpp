@@ -125,7 +125,8 @@ void runStoreBulk(Warp &warp, const Op &op, uint32_t mask) {
         read();
       if (bytes == 0)
         return;
-      uint8_t *out = resolveGlobal(warp, to, bytes, reducer ? kRead | kWrite : kWrite, l, 16);
+      uint8_t *out =
+          resolveGlobal(warp, to, bytes, reducer ? kRead | kWrite | kAtomic : kWrite, l, 16);
       for (uint32_t at = 0; at < bytes; at += reducer ? step : 1)
         if (reducer)
           reducer(out + at, buffer->data() + at);
@@ -235,6 +236,8 @@ bool lowerBulk(Lowering &l, const Instruction &i) {
   op.variant = static_cast<uint8_t>((multicast ? kMulticast : 0) | (masked ? kByteMask : 0));
   op.bytes = static_cast<uint8_t>(step);
   op.immediate = reinterpret_cast<int64_t>(reducer);
+  if (toGlobal && masked)
+    l.code().globalGranularity = 1;
   arguments.put(op);
   return true;
 }
@@ -258,8 +261,10 @@ bool lowerStoreAsync(Lowering &l, const Instruction &i) {
   } else if (!arguments.value(data, wide)) {
     return false;
   }
-  if (arguments.size() > 6)
-    return l.refuse("a vector of more than 4 elements");
+  uint32_t bits = ptx::bitsOf(type);
+  size_t elements = Lowering::has(i, "v2") ? 2 : Lowering::has(i, "v4") ? 4 : 1;
+  if ((bits != 32 && bits != 64) || arguments.size() != 2 + elements)
+    return l.refuse("it takes 1, 2 or 4 elements of 32 or 64 bits");
   Op &op = l.emit(&runStoreAsync, Pipe::kAsync);
   op.bytes = static_cast<uint8_t>(ptx::bitsOf(type) / 8);
   op.immediate = reinterpret_cast<int64_t>(reducer);

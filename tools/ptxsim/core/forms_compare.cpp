@@ -60,7 +60,7 @@ template <class C> uint32_t compare(Warp &warp, const Op &op) {
     less[l] = x < y ? ~0u : 0;
     equal[l] = x == y ? ~0u : 0;
     if constexpr (std::is_floating_point_v<decltype(x)>)
-      unordered[l] = (x != x) | (y != y) ? ~0u : 0;
+      unordered[l] = ((x != x) | (y != y)) ? ~0u : 0;
   }
   uint32_t lt = packMask(less), eq = packMask(equal), un = 0;
   if constexpr (std::is_floating_point_v<decltype(C::of(0))>)
@@ -280,7 +280,9 @@ template <class L> void runSelect(Warp &warp, const Op &op, uint32_t mask) {
   auto *target = warp.lanes<L>(op.r[0]);
   uint32_t bits = warp.predicate(op.r[3]) ^ op.target;
   if (mask == ~0u) {
+#ifndef __clang__ // which does not know it
 #pragma GCC ivdep
+#endif
     for (int l = 0; l < 32; ++l)
       target[l] = bits >> l & 1 ? a[l] : b[l];
     return;

@@ -1,6 +1,7 @@
 // Control flow, barriers, fences: what moves a warp's lanes and what orders memory.
 #include "tools/ptxsim/core/asynchrony.h"
-#include "tools/ptxsim/core/lowering.h"
+#include "tools/ptxsim/core/forms_memory.h"
+#include "tools/ptxsim/core/lane_races.h"
 
 #include <bit>
 
@@ -17,6 +18,16 @@ void runBranch(Warp &warp, const Op &op, uint32_t mask) {
 }
 
 void runExit(Warp &warp, const Op &, uint32_t mask) { warp.exitLanes(mask); }
+
+void releaseFence(Warp &warp) {
+  if (warp.hasAcquired) {
+    warp.clock.merge(warp.acquired);
+    syncLanes(warp);
+  }
+  warp.release = warp.clock;
+  warp.globalRelease = warp.block->cluster->globalTime++;
+  tick(warp);
+}
 
 namespace {
 
@@ -154,7 +165,8 @@ void runBarrier(Warp &warp, const Op &op, uint32_t mask) {
 }
 
 void runWarpSync(Warp &warp, const Op &op, uint32_t mask) {
-  gather(warp, op, mask, warp.lanes<uint32_t>(op.r[1])[firstLane(mask)]);
+  if (gather(warp, op, mask, warp.lanes<uint32_t>(op.r[1])[firstLane(mask)]))
+    syncLanes(warp);
 }
 
 void runClusterArrive(Warp &warp, const Op &op, uint32_t mask) {
@@ -174,6 +186,8 @@ void runClusterArrive(Warp &warp, const Op &op, uint32_t mask) {
     cluster.barrierArriving.merge(warp.clock);
     tick(warp);
   }
+  for (auto &[offset, mbarrier] : warp.block->mbarriers) // after fence.mbarrier_init that is enough
+    mbarrier.announced |= mbarrier.shownToAsync && mbarrier.initAgent == warp.agent;
   ++cluster.counters.barriers;
   ++cluster.progress;
   cluster.releaseIfComplete();
@@ -191,6 +205,7 @@ void runClusterWait(Warp &warp, const Op &op, uint32_t mask) {
     if (mask & 1u << l && warp.clusterPhase[l] != cluster.barrierPhase)
       done |= 1u << l;
   if (done) {
+    syncLanes(warp);
     warp.clusterArrived &= ~done;
     warp.clock.merge(cluster.barrierClock);
   }
@@ -265,19 +280,22 @@ bool lowerBar(Lowering &l, const Instruction &i) {
 
 // ---- Fences -----------------------------------------------------------------------------------
 
-/// What earlier relaxed reads saw becomes known; what follows may publish what came before.
-void runFence(Warp &warp, const Op &, uint32_t) {
-  if (warp.hasAcquired)
-    warp.clock.merge(warp.acquired);
-  warp.release = warp.clock;
-  tick(warp);
-}
+void runFence(Warp &warp, const Op &, uint32_t) { releaseFence(warp); }
 
 void runProxyFence(Warp &warp, const Op &, uint32_t) {
   Clock &clock = warp.clock;
   for (uint32_t a = 0; a < kAgents; ++a)
     clock.fenced[a] = std::max(clock.fenced[a], clock.of[a]);
+  for (Block &block : warp.block->cluster->blocks)
+    for (auto &[offset, mbarrier] : block.mbarriers)
+      mbarrier.shownToAsync |= clock.of[mbarrier.initAgent] >= mbarrier.initTime;
   tick(warp);
+}
+
+/// fence.mbarrier_init orders the warp's own mbarrier.init, and nothing else.
+void runInitFence(Warp &warp, const Op &, uint32_t) {
+  for (auto &[offset, mbarrier] : warp.block->mbarriers)
+    mbarrier.shownToAsync |= mbarrier.initAgent == warp.agent;
 }
 
 void runNothing(Warp &, const Op &, uint32_t) {}
@@ -285,7 +303,7 @@ void runNothing(Warp &, const Op &, uint32_t) {}
 bool lowerFence(Lowering &l, const Instruction &i) {
   using L = Lowering;
   if (!L::has(i, "proxy")) {
-    l.emit(L::has(i, "mbarrier_init") ? &runNothing : &runFence);
+    l.emit(L::has(i, "mbarrier_init") ? &runInitFence : &runFence);
     return l.operands(i, 0, 0);
   }
   bool toAsync = L::has(i, "async") && !L::has(i, "global");

@@ -1,5 +1,6 @@
 // mbarrier.*: phases, arrivals, transactions, waits.
 #include "tools/ptxsim/core/forms_async.h"
+#include "tools/ptxsim/core/lane_races.h"
 
 #include <bit>
 #include <cstring>
@@ -40,6 +41,8 @@ void runInit(Warp &warp, const Op &op, uint32_t mask) {
     state = MbarrierState{};
     state.agent = agent;
     state.line = op.line;
+    state.initAgent = warp.agent;
+    state.initTime = warp.clock.of[warp.agent];
     ++block.cluster->progress;
   }
 }
@@ -107,6 +110,8 @@ void runTest(Warp &warp, const Op &op, uint32_t mask) {
     }
   }
   warp.setPredicate(op.r[0], done, mask);
+  if (done)
+    syncLanes(warp);
   if (done == mask) {
     warp.pollOp = nullptr;
     return;

@@ -2,6 +2,8 @@
 #include "tools/ptxsim/core/forms_async.h"
 
 #include "tools/ptxsim/core/access.h"
+#include "tools/ptxsim/core/global_races.h"
+#include "tools/ptxsim/core/lane_races.h"
 
 #include <bit>
 #include <cstring>
@@ -61,15 +63,36 @@ bool knownQualifiers(Lowering &l, const Instruction &i,
 void writesShared(Lowering &l, const Op &op, uint32_t bytes) {
   if (op.generic || op.space == Space::kShared)
     l.code().sharedGranularity = std::min(l.code().sharedGranularity, bytes);
+  if (op.generic || op.space == Space::kGlobal)
+    l.code().globalGranularity = std::min(l.code().globalGranularity, bytes);
 }
 
 /// A strong access may be a spin: it counts as so many instructions of the warp's turn.
 constexpr int64_t kSpinCost = 200;
 
+/// The same through words of global memory, between clusters (global_races.h).
+static void synchroniseGlobal(Warp &warp, const Op &op, uint32_t mask,
+                              const uint64_t (&address)[32], bool releases, bool reads,
+                              bool writes) {
+  Cluster &cluster = *warp.block->cluster;
+  for (uint32_t l = 0; l < 32; ++l) {
+    bool isGlobal = op.generic ? (address[l] & kWindowMask) == 0 : op.space == Space::kGlobal;
+    if (mask & 1u << l && isGlobal)
+      cluster.state->globalRaces->synchronise(cluster, address[l], reads, writes,
+                                              releases ? cluster.globalTime : warp.globalRelease);
+  }
+  if (writes && releases)
+    ++cluster.globalTime;
+}
+
 void synchronise(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32],
                  Strength strength, bool reads, bool writes) {
   bool releases = strength == kRelease || strength == kAcquireRelease;
   warp.budget = std::max<int64_t>(1, warp.budget - kSpinCost);
+  if (reads && (strength == kAcquire || strength == kAcquireRelease))
+    syncLanes(warp);
+  if (warp.block->cluster->state->globalRaces)
+    synchroniseGlobal(warp, op, mask, address, releases, reads, writes);
   for (uint32_t l = 0; l < 32; ++l) {
     bool isShared =
         op.generic ? (address[l] & kWindowMask) == kSharedWindow : op.space == Space::kShared;
@@ -119,8 +142,12 @@ void scatter(Warp &warp, const Op &op, uint32_t mask, const uint8_t *const (&hos
     L *target = warp.lanes<L>(list[e]);
     for (uint32_t l = 0; l < 32; ++l)
       if (mask & 1u << l) {
+        const uint8_t *from = host[l] + e * sizeof(M);
         M value;
-        std::memcpy(&value, host[l] + e * sizeof(M), sizeof(M));
+        if (op.atomic) // blocks on other host threads may write it
+          value = __atomic_load_n(reinterpret_cast<const M *>(from), __ATOMIC_ACQUIRE);
+        else
+          std::memcpy(&value, from, sizeof(M));
         target[l] = extend<M, L>(value, op.variant2 != 0);
       }
   }
@@ -155,10 +182,10 @@ template <class M, class L, uint32_t kCount> void runLoad(Warp &warp, const Op &
   addresses(warp, op, 1, address);
   uint8_t *host[32];
   int access = accessOf(op, kRead);
-  if (mask == ~0u) {
+  if (mask == ~0u && !op.atomic) {
     constexpr uint32_t kBytes = sizeof(M) * kCount;
     if (allEqual(op, address)) {
-      resolve(warp, op, 1, address, kBytes, access, host);
+      resolve(warp, op, checksLanes(*warp.block) ? mask : 1, address, kBytes, access, host);
       gatherBlock<M, L, kCount>(warp, op, host[0], 0);
     } else if (const uint8_t *p = resolveBlock(warp, op, address, kBytes, access)) {
       gatherBlock<M, L, kCount>(warp, op, p, kBytes);
@@ -183,7 +210,8 @@ void runStore(Warp &warp, const Op &op, uint32_t mask) {
   int access = accessOf(op, kWrite);
   if (op.atomic)
     synchronise(warp, op, mask, address, static_cast<Strength>(op.variant), false, true);
-  uint8_t *block = mask == ~0u ? resolveBlock(warp, op, address, kBytes, access) : nullptr;
+  uint8_t *block =
+      mask == ~0u && !op.atomic ? resolveBlock(warp, op, address, kBytes, access) : nullptr;
   if (block) {
     for (uint32_t e = 0; e < kCount; ++e) {
       const L *source = warp.lanes<L>(list[e]);
@@ -205,7 +233,11 @@ void runStore(Warp &warp, const Op &op, uint32_t mask) {
     for (uint32_t l = 0; l < 32; ++l)
       if (mask & 1u << l) {
         M value = static_cast<M>(source[l]);
-        std::memcpy(host[l] + e * sizeof(M), &value, sizeof(M));
+        uint8_t *to = host[l] + e * sizeof(M);
+        if (op.atomic)
+          __atomic_store_n(reinterpret_cast<M *>(to), value, __ATOMIC_RELEASE);
+        else
+          std::memcpy(to, &value, sizeof(M));
       }
   }
 }
@@ -252,24 +284,10 @@ Handler transferOf(Type type, bool wide, bool loads, size_t count) {
   }
 }
 
-bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
-  if (!knownQualifiers(l, i, {}) || !l.operands(i, 2, 3))
-    return false;
-  Type type = Lowering::type(i);
-  if (type == Type::kNone || type == Type::kB128)
-    return l.refuse("loads and stores of this type are not executed");
-  const Operand &data = i.operands[loads ? 0 : 1], &memory = i.operands[loads ? 1 : 0];
-  std::span<const Operand> elements(&data, 1);
-  if (data.kind == Operand::Kind::kVector)
-    elements = data.elements;
-  size_t written = Lowering::has(i, "v2")   ? 2
-                   : Lowering::has(i, "v4") ? 4
-                   : Lowering::has(i, "v8") ? 8
-                                            : 1;
-  if (elements.size() != written)
-    return l.refuse("the vector has " + std::to_string(elements.size()) + " elements");
-  std::vector<uint32_t> offsets;
-  bool wide = ptx::bitsOf(type) == 64, first = true, half = false;
+/// The slots of the vector's elements; `wide`: all have 64 bits, `half`: one has 16.
+bool transferSlots(Lowering &l, std::span<const Operand> elements, Type type, bool loads,
+                   std::vector<uint32_t> &offsets, bool &wide, bool &half) {
+  bool first = true;
   for (const Operand &element : elements) {
     Place place;
     bool isName = element.kind == Operand::Kind::kName && element.name != "_";
@@ -289,7 +307,39 @@ bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
     }
     offsets.push_back(place.offset);
   }
-  Handler handler = transferOf(type, wide, loads, elements.size());
+  return true;
+}
+
+bool lowerTransfer(Lowering &l, const Instruction &i, bool loads) {
+  if (!knownQualifiers(l, i, {}) || !l.operands(i, 2, 3))
+    return false;
+  Type type = Lowering::type(i);
+  if (type == Type::kNone)
+    return l.refuse("loads and stores of this type are not executed");
+  const Operand &data = i.operands[loads ? 0 : 1], &memory = i.operands[loads ? 1 : 0];
+  std::span<const Operand> elements(&data, 1);
+  if (data.kind == Operand::Kind::kVector)
+    elements = data.elements;
+  size_t written = Lowering::has(i, "v2")   ? 2
+                   : Lowering::has(i, "v4") ? 4
+                   : Lowering::has(i, "v8") ? 8
+                                            : 1;
+  if (elements.size() != written)
+    return l.refuse("the vector has " + std::to_string(elements.size()) + " elements");
+  std::vector<uint32_t> offsets;
+  bool wide = ptx::bitsOf(type) >= 64, half = false;
+  if (type == Type::kB128) { // two halves, as a vector of 64-bit words
+    uint32_t halves[2];
+    if (written != 1 || data.kind == Operand::Kind::kVector)
+      return l.refuse("vectors of 128-bit elements are not executed");
+    if (!l.quad(data, halves, loads))
+      return false;
+    offsets.assign(halves, halves + 2);
+    type = Type::kB64;
+  } else if (!transferSlots(l, elements, type, loads, offsets, wide, half)) {
+    return false;
+  }
+  Handler handler = transferOf(type, wide, loads, offsets.size());
   if (!handler)
     return l.refuse("a register does not fit the type");
   Op &op = l.emit(handler);

@@ -22,6 +22,10 @@ void writesShared(Lowering &l, const Op &op, uint32_t bytes);
 void synchronise(Warp &warp, const Op &op, uint32_t mask, const uint64_t (&address)[32],
                  Strength strength, bool reads, bool writes);
 
+/// fence.acq_rel: what earlier relaxed reads saw becomes known; what follows may publish what came
+/// before.
+void releaseFence(Warp &warp);
+
 bool lowerAtomic(Lowering &l, const Instruction &i); // atom, red
 bool lowerCvta(Lowering &l, const Instruction &i);
 bool lowerIsSpace(Lowering &l, const Instruction &i);

@@ -109,6 +109,37 @@ bool lowerPack(Lowering &l, const Instruction &i, Type type) {
   return true;
 }
 
+/// mov.b128: registers of 128 bits among themselves, from and into two of 64.
+bool lowerMov128(Lowering &l, const Instruction &i) {
+  if (!l.operands(i, 2, 2))
+    return false;
+  uint32_t halves[2][2];
+  for (size_t n : {size_t{0}, size_t{1}}) {
+    const Operand &operand = i.operands[n];
+    if (operand.kind != Operand::Kind::kVector) {
+      if (!l.quad(operand, halves[n], n == 0))
+        return false;
+      continue;
+    }
+    if (operand.elements.size() != 2 || i.operands[1 - n].kind == Operand::Kind::kVector)
+      return l.refuse("128 bits are two elements of 64");
+    for (size_t e : {size_t{0}, size_t{1}}) {
+      Place place;
+      if (!(n == 0 ? l.destination(operand.elements[e], place, true)
+                   : l.source(operand.elements[e], true, place)))
+        return false;
+      if (!place.wide || place.isPredicate)
+        return l.refuse("128 bits are two elements of 64");
+      halves[n][e] = place.offset;
+    }
+  }
+  for (size_t e : {size_t{0}, size_t{1}}) {
+    Op &op = l.emit(&runCopy<uint64_t>);
+    op.r[0] = halves[0][e], op.r[1] = halves[1][e];
+  }
+  return true;
+}
+
 bool lowerMov(Lowering &l, const Instruction &i) {
   Suffixes s(l, i);
   if (s.take("pred")) {
@@ -124,7 +155,7 @@ bool lowerMov(Lowering &l, const Instruction &i) {
   Type type = s.takeType();
   uint32_t bits = ptx::bitsOf(type);
   if (type == Type::kB128)
-    return l.refuse("128-bit registers are not executed");
+    return s.understood() && lowerMov128(l, i);
   bool isFloat = ptx::isFloat(type) && type != Type::kF32 && type != Type::kF64;
   if (bits < 16 || bits > 64 || isFloat || type == Type::kE4M3x2 || type == Type::kE5M2x2 ||
       type == Type::kU8x4 || type == Type::kS8x4)

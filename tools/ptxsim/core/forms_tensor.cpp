@@ -178,8 +178,8 @@ void store(Warp &warp, const Tile &tile, std::span<const uint8_t> box, uint32_t 
                [&](uint32_t at, uint32_t done, uint32_t chunk) {
                  std::memcpy(row.data() + done, box.data() + (at - offset), chunk);
                });
-    uint8_t *out = resolveGlobal(warp, address, bytes, reducer ? kRead | kWrite : kWrite, lane,
-                                 tile.map.elementBytes());
+    uint8_t *out = resolveGlobal(warp, address, bytes, reducer ? kRead | kWrite | kAtomic : kWrite,
+                                 lane, tile.map.elementBytes());
     if (!reducer)
       std::memcpy(out, row.data(), bytes);
     else
@@ -284,6 +284,8 @@ bool lowerTensor(Lowering &l, const Instruction &i) {
   Op &op = l.emit(prefetches ? &runPrefetchTile : stores ? &runStoreTile : &runLoadTile);
   op.variant = stores ? operation : multicast ? kMulticast : 0;
   op.variant2 = rank;
+  if (stores) // tiles end at any element
+    l.code().globalGranularity = 1;
   arguments.put(op);
   return true;
 }

@@ -62,6 +62,12 @@ constexpr Row kRefused[] = {
     {"dp4a.u32 r, r, r, r", "two types"},
     {"dp2a.u32.s32 r, r, r, r", ".lo"},
     {"mov.b128 r, r", "128"},
+    {"mov.b128 q, {r, r}", "64"},
+    {"add.u64 q, d, d", "128"},
+    {"atom.add.b128 q, [d], q", "exch and cas"},
+    {"ld.v2.b128 {q, q}, [d]", "vectors of 128"},
+    {"st.async.mbarrier::complete_tx::bytes.b32 [r], {}, [r]", "1, 2 or 4"},
+    {"st.async.mbarrier::complete_tx::bytes [r], r, [r]", "32 or 64"},
     {"mov.b64 {r, r, r}, d", "vector"},
     {"mov.b64 {h, r}, d", "width"},
     {"mov.f16 h, h", "type"},
@@ -102,8 +108,8 @@ TEST(Instructions, WhatIsNotExecutedIsRefusedByName) {
   size_t count = 0;
   for (const Row &row : kRefused)
     text += ".visible .entry k" + std::to_string(count++) +
-            "() {\n.reg .b16 h; .reg .b32 r; .reg .b64 d; .reg .pred p;\n" + row.instruction +
-            ";\nret;\n}\n";
+            "() {\n.reg .b16 h; .reg .b32 r; .reg .b64 d; .reg .b128 q; .reg .pred p;\n" +
+            row.instruction + ";\nret;\n}\n";
   auto module = Module::parse(text);
   ASSERT_TRUE(module.isOk()) << module.status().toString();
   count = 0;

@@ -1,3 +1,4 @@
+// The way from a function to ops: layout of its variables, then one instruction after the other.
 #include "tools/ptxsim/core/lowering.h"
 
 #include <cfenv>
@@ -5,8 +6,8 @@
 namespace platen::ptxsim {
 namespace {
 
-constexpr uint32_t kMaxInlineDepth = 32;
 constexpr size_t kMaxOps = size_t{1} << 22;
+constexpr size_t kMaxLocalBytes = 512 * 1024; // that a thread can have on every architecture
 
 const Form *findForm(std::string_view opcode) {
   for (std::span<const Form> table : {integerForms(), floatForms(), convertForms(), memoryForms(),
@@ -17,64 +18,15 @@ const Form *findForm(std::string_view opcode) {
   return nullptr;
 }
 
-struct SpecialRow {
-  std::string_view name;
-  Special special;
-  bool wide;
-};
-constexpr SpecialRow kSpecials[] = {
-    {"%tid.x", Special::kTidX, false},
-    {"%tid.y", Special::kTidY, false},
-    {"%tid.z", Special::kTidZ, false},
-    {"%ntid.x", Special::kNtidX, false},
-    {"%ntid.y", Special::kNtidY, false},
-    {"%ntid.z", Special::kNtidZ, false},
-    {"%ctaid.x", Special::kCtaidX, false},
-    {"%ctaid.y", Special::kCtaidY, false},
-    {"%ctaid.z", Special::kCtaidZ, false},
-    {"%nctaid.x", Special::kNctaidX, false},
-    {"%nctaid.y", Special::kNctaidY, false},
-    {"%nctaid.z", Special::kNctaidZ, false},
-    {"%laneid", Special::kLaneId, false},
-    {"%warpid", Special::kWarpId, false},
-    {"%nwarpid", Special::kNwarpId, false},
-    {"WARP_SZ", Special::kWarpSize, false},
-    {"%lanemask_eq", Special::kLaneMaskEq, false},
-    {"%lanemask_lt", Special::kLaneMaskLt, false},
-    {"%lanemask_le", Special::kLaneMaskLe, false},
-    {"%lanemask_gt", Special::kLaneMaskGt, false},
-    {"%lanemask_ge", Special::kLaneMaskGe, false},
-    {"%clusterid.x", Special::kClusterIdX, false},
-    {"%clusterid.y", Special::kClusterIdY, false},
-    {"%clusterid.z", Special::kClusterIdZ, false},
-    {"%nclusterid.x", Special::kNclusterIdX, false},
-    {"%nclusterid.y", Special::kNclusterIdY, false},
-    {"%nclusterid.z", Special::kNclusterIdZ, false},
-    {"%cluster_ctaid.x", Special::kClusterCtaidX, false},
-    {"%cluster_ctaid.y", Special::kClusterCtaidY, false},
-    {"%cluster_ctaid.z", Special::kClusterCtaidZ, false},
-    {"%cluster_nctaid.x", Special::kClusterNctaidX, false},
-    {"%cluster_nctaid.y", Special::kClusterNctaidY, false},
-    {"%cluster_nctaid.z", Special::kClusterNctaidZ, false},
-    {"%cluster_ctarank", Special::kClusterCtarank, false},
-    {"%cluster_nctarank", Special::kClusterNctarank, false},
-    {"%smid", Special::kSmId, false},
-    {"%nsmid", Special::kNsmId, false},
-    {"%gridid", Special::kGridId, true},
-    {"%dynamic_smem_size", Special::kDynamicSharedBytes, false},
-    {"%total_smem_size", Special::kTotalSharedBytes, false},
-    {"%clock", Special::kClock, false},
-    {"%clock64", Special::kClock64, true},
-    {"%globaltimer", Special::kGlobalTimer, true},
-};
-
 } // namespace
 
 void runRounded(Warp &warp, const Op &op, uint32_t mask) {
   constexpr int kModes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
-  std::fesetround(kModes[op.variant & 3]);
+  struct Mode { // also when the handler throws
+    explicit Mode(int mode) { std::fesetround(mode); }
+    ~Mode() { std::fesetround(FE_TONEAREST); }
+  } mode(kModes[op.variant & 3]);
   op.inner(warp, op, mask);
-  std::fesetround(FE_TONEAREST);
 }
 
 uint8_t roundingOf(const Instruction &i) {
@@ -115,178 +67,6 @@ bool Lowering::operands(const Instruction &i, size_t least, size_t most) {
   return refuse("it has " + std::to_string(i.operands.size()) + " operands");
 }
 
-uint32_t Lowering::constant(uint64_t bits, bool wide) {
-  if (!wide)
-    bits &= 0xFFFFFFFFu;
-  auto [it, isNew] = constants_.try_emplace((wide ? "w" : "n") + std::to_string(bits), 0);
-  if (isNew) {
-    it->second = allocate(wide ? 256 : 128);
-    code_.slots.push_back({Slot::Kind::kBits, {}, wide, it->second, 0, bits});
-  }
-  return it->second;
-}
-
-bool Lowering::findRegister(std::string_view name, Place &place) {
-  const auto &scopes = frame_->function->scopes;
-  for (uint32_t s = current_->scope;; s = scopes[s].parent) {
-    const auto &registers = scopes[s].registers;
-    auto it = registers.find(name);
-    bool found = it != registers.end() && it->second.count == 0;
-    if (!found && name.size() > 1 && name.back() >= '0' && name.back() <= '9') {
-      // A range's member: every split of prefix and number may be meant.
-      uint64_t index = 0, scale = 1;
-      for (size_t cut = name.size();
-           cut-- > 1 && !found && name[cut] >= '0' && name[cut] <= '9' && scale < 100000000;) {
-        index += scale * static_cast<uint64_t>(name[cut] - '0');
-        scale *= 10;
-        it = registers.find(name.substr(0, cut));
-        found = it != registers.end() && index < it->second.count;
-      }
-    }
-    if (found) {
-      auto [slot, isNew] =
-          frame_->registers.try_emplace(std::to_string(s) + ":" + std::string(name));
-      if (isNew) {
-        Type type = it->second.type;
-        slot->second.wide = ptx::bitsOf(type) == 64;
-        slot->second.isPredicate = type == Type::kPred;
-        slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
-        slot->second.bits = static_cast<uint8_t>(ptx::bitsOf(type));
-        if (ptx::bitsOf(type) > 64) {
-          frame_->registers.erase(slot);
-          return refuse("128-bit registers are not executed");
-        }
-        slot->second.offset = allocate(slot->second.wide ? 256 : 128);
-      }
-      place = slot->second;
-      return true;
-    }
-    if (s == scopes[s].parent)
-      return false;
-  }
-}
-
-bool Lowering::special(std::string_view name, Place &place) {
-  for (const SpecialRow &row : kSpecials)
-    if (row.name == name) {
-      auto [it, isNew] = specials_.try_emplace(static_cast<uint32_t>(row.special));
-      if (isNew) {
-        it->second = {allocate(row.wide ? 256 : 128), row.wide, false};
-        code_.slots.push_back(
-            {Slot::Kind::kSpecial, row.special, row.wide, it->second.offset, 0, 0});
-      }
-      place = it->second;
-      return true;
-    }
-  return false;
-}
-
-bool Lowering::findVariable(std::string_view name, Space &space, uint64_t &value, bool &isGlobal) {
-  isGlobal = false;
-  if (auto it = frame_->variables.find(std::string(name)); it != frame_->variables.end()) {
-    space = it->second.first;
-    value = it->second.second;
-    return true;
-  }
-  if (auto it = root_.variables.find(std::string(name));
-      it != root_.variables.end() && it->second.first == Space::kShared) {
-    space = Space::kShared;
-    value = it->second.second;
-    return true;
-  }
-  auto it = program_.globalIndex.find(name);
-  if (it == program_.globalIndex.end())
-    return false;
-  isGlobal = true;
-  space = Space::kGlobal;
-  value = it->second;
-  return true;
-}
-
-bool Lowering::source(const Operand &operand, bool wide, Place &place, Type immediate) {
-  place = {0, wide, false};
-  if (operand.kind == Operand::Kind::kInteger) {
-    place.offset = constant(operand.bits, wide);
-    return true;
-  }
-  if (operand.kind == Operand::Kind::kFloat32 || operand.kind == Operand::Kind::kFloat64) {
-    uint64_t bits = operand.bits;
-    if (operand.kind == Operand::Kind::kFloat64 && !wide)
-      bits = std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
-    if (operand.kind == Operand::Kind::kFloat32 && wide && immediate != Type::kB64)
-      bits = std::bit_cast<uint64_t>(
-          static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(bits))));
-    place.offset = constant(bits, wide);
-    return true;
-  }
-  if (operand.kind != Operand::Kind::kName)
-    return refuse("an operand is neither a register nor a number");
-  if (findRegister(operand.name, place) || (!refused_ && special(operand.name, place))) {
-    if (place.isPredicate)
-      return refuse("predicate '" + std::string(operand.name) + "' is no value");
-    if (place.wide && !wide)
-      return refuse("'" + std::string(operand.name) + "' is 64 bits wide");
-    if (!place.wide && wide)
-      return refuse("'" + std::string(operand.name) + "' is not 64 bits wide");
-    return true;
-  }
-  Space space;
-  uint64_t value = 0;
-  bool isGlobal = false;
-  if (refused_ || !findVariable(operand.name, space, value, isGlobal))
-    return refuse("unknown name '" + std::string(operand.name) + "'");
-  if (isGlobal) {
-    if (!wide)
-      return refuse("the address of '" + std::string(operand.name) + "' needs 64 bits");
-    place.offset = allocate(256);
-    code_.slots.push_back({Slot::Kind::kGlobal,
-                           {},
-                           true,
-                           place.offset,
-                           static_cast<uint32_t>(value),
-                           static_cast<uint64_t>(operand.offset)});
-  } else {
-    place.offset = constant(value + static_cast<uint64_t>(operand.offset), wide);
-  }
-  return true;
-}
-
-bool Lowering::destination(const Operand &operand, Place &place, bool wideSink) {
-  if (operand.kind != Operand::Kind::kName)
-    return refuse("the result is no register");
-  if (operand.name == "_") {
-    place = {scratch(wideSink), wideSink, false};
-    return true;
-  }
-  return findRegister(operand.name, place) ||
-         refuse("unknown register '" + std::string(operand.name) + "'");
-}
-
-bool Lowering::predicate(const Operand &operand, uint32_t &offset, bool &negated) {
-  if (operand.kind == Operand::Kind::kInteger) {
-    offset = constant(operand.bits ? ~0u : 0, false);
-    negated = false;
-    return true;
-  }
-  Place place;
-  negated = operand.negated;
-  if (operand.kind == Operand::Kind::kName && operand.name == "_") {
-    offset = scratch(false);
-    return true;
-  }
-  if (operand.kind != Operand::Kind::kName || !findRegister(operand.name, place) ||
-      !place.isPredicate)
-    return refuse("'" + std::string(operand.name) + "' is no predicate");
-  offset = place.offset;
-  return true;
-}
-
-bool Lowering::isPredicate(const Operand &operand) {
-  Place place;
-  return operand.kind == Operand::Kind::kName && findRegister(operand.name, place) &&
-         place.isPredicate;
-}
-
 Op &Lowering::emit(Handler handler, Pipe pipe) {
   Op &op = code_.ops.emplace_back();
   op.run = handler;
@@ -296,81 +76,6 @@ Op &Lowering::emit(Handler handler, Pipe pipe) {
   op.instruction = text_;
   op.pipe = pipe;
   return op;
-}
-
-bool Lowering::address(const Operand &operand, Op &op, int slot) {
-  if (operand.kind != Operand::Kind::kAddress || operand.elements.empty())
-    return refuse("an address in brackets is needed");
-  const Operand &base = operand.elements[0];
-  op.immediate = operand.offset;
-  Place place;
-  if (base.kind == Operand::Kind::kInteger) {
-    op.r[slot] = constant(base.bits, true);
-    op.wideAddress = true;
-    return true;
-  }
-  if (base.kind == Operand::Kind::kName && (findRegister(base.name, place))) {
-    if (place.isPredicate)
-      return refuse("a predicate is no address");
-    op.r[slot] = place.offset;
-    op.wideAddress = place.wide;
-    return true;
-  }
-  Space space;
-  uint64_t value = 0;
-  bool isGlobal = false;
-  if (refused_ || !findVariable(base.name, space, value, isGlobal))
-    return refuse("unknown name '" + std::string(base.name) + "' in an address");
-  op.wideAddress = true;
-  if (isGlobal) {
-    if (!source(base, true, place))
-      return false;
-    op.r[slot] = place.offset;
-    return true;
-  }
-  if (space == Space::kLocal || space == Space::kShared)
-    op.space = space;
-  op.generic = false;
-  op.r[slot] = constant(value, true);
-  return true;
-}
-
-bool Lowering::vector(const Operand &operand, Op &op, bool isDestination, Type type) {
-  bool wide = ptx::bitsOf(type) == 64;
-  std::span<const Operand> elements(&operand, 1);
-  if (operand.kind == Operand::Kind::kVector)
-    elements = operand.elements;
-  op.list = static_cast<uint32_t>(code_.lists.size());
-  op.count = static_cast<uint32_t>(elements.size());
-  std::vector<uint32_t> offsets;
-  for (const Operand &element : elements) {
-    Place place;
-    if (isDestination ? !destination(element, place, wide)
-                      : (element.kind == Operand::Kind::kName && findRegister(element.name, place)
-                             ? false
-                             : !source(element, wide, place)))
-      return false;
-    if (place.isPredicate)
-      return refuse("a predicate stands where a value is needed");
-    if (ptx::bitsOf(type) >= 32 && place.wide != wide && !(isDestination && place.wide))
-      return refuse("an element's register has another width");
-    op.wide = place.wide;
-    offsets.push_back(place.offset);
-  }
-  code_.lists.insert(code_.lists.end(), offsets.begin(), offsets.end());
-  return true;
-}
-
-bool Lowering::label(std::string_view name, uint32_t scope, uint32_t &instruction) {
-  const auto &scopes = frame_->function->scopes;
-  for (uint32_t s = scope;; s = scopes[s].parent) {
-    if (auto it = scopes[s].labels.find(name); it != scopes[s].labels.end()) {
-      instruction = it->second;
-      return true;
-    }
-    if (s == scopes[s].parent)
-      return refuse("unknown label '" + std::string(name) + "'");
-  }
 }
 
 void Lowering::layOut(Frame &frame, bool isEntry) {
@@ -423,6 +128,10 @@ void Lowering::lowerFunction() {
   layOut(root_, true);
   lowerBody(root_);
   current_ = nullptr;
+  refused_ = false;
+  if (code_.info.localBytes > kMaxLocalBytes)
+    refuse("a thread's local memory has " + std::to_string(code_.info.localBytes) +
+           " bytes, more than 512 KiB");
   code_.info.localBytes = (code_.info.localBytes + 15) / 16 * 16;
 }
 
@@ -470,92 +179,6 @@ void Lowering::lowerOne(const Instruction &i) {
   }
   pipe_ = form->pipe;
   form->lower(*this, i);
-}
-
-bool Lowering::branch(const Instruction &i, std::string_view name, bool) {
-  uint32_t target = 0;
-  if (!label(name, i.scope, target))
-    return false;
-  frame_->fixes.push_back(code_.ops.size() - 1);
-  code_.ops.back().target = target;
-  return true;
-}
-
-void runBranch(Warp &warp, const Op &op, uint32_t mask);
-void runExit(Warp &warp, const Op &op, uint32_t mask);
-
-void Lowering::ret() {
-  if (frame_->depth == 0) {
-    emit(&runExit, Pipe::kControl);
-    return;
-  }
-  Op &op = emit(&runBranch, Pipe::kControl); // to behind the inlined body
-  op.target = static_cast<uint32_t>(frame_->function->instructions.size());
-  frame_->fixes.push_back(code_.ops.size() - 1);
-}
-
-bool Lowering::bindCall(const Instruction &i, const ptx::Function &callee, Frame &inner) {
-  std::span<const Operand> results, arguments;
-  size_t at = i.operands[0].kind == Operand::Kind::kList ? 1 : 0;
-  if (at == 1)
-    results = i.operands[0].elements;
-  if (i.operands.size() > at + 1 && i.operands[at + 1].kind == Operand::Kind::kList)
-    arguments = i.operands[at + 1].elements;
-  if (results.size() != callee.results.size() || arguments.size() != callee.parameters.size())
-    return refuse("the call does not fit the function's parameters");
-  auto bind = [&](const Operand &actual, const ptx::Variable &formal) {
-    if (formal.space != Space::kParam)
-      return refuse("functions with .reg parameters are not executed");
-    Space space;
-    uint64_t value = 0;
-    bool isGlobal = false;
-    if (actual.kind != Operand::Kind::kName || !findVariable(actual.name, space, value, isGlobal) ||
-        space != Space::kLocal)
-      return refuse("an argument is no .param variable");
-    inner.variables[std::string(formal.name)] = {Space::kLocal, value};
-    return true;
-  };
-  for (size_t n = 0; n < results.size(); ++n)
-    if (!bind(results[n], callee.results[n]))
-      return false;
-  for (size_t n = 0; n < arguments.size(); ++n)
-    if (!bind(arguments[n], callee.parameters[n]))
-      return false;
-  return true;
-}
-
-/// Calls are inlined: each call site gets its own copy of the function.
-bool Lowering::call(const Instruction &i) {
-  if (i.operands.empty())
-    return refuse("a call without a function");
-  const Operand &name =
-      i.operands[i.operands[0].kind == Operand::Kind::kList ? 1 % i.operands.size() : 0];
-  const ptx::Function *callee = nullptr;
-  for (const ptx::Function &f : program_.ast->functions)
-    if (!f.isEntry && f.name == name.name && (f.hasBody || !callee))
-      callee = &f;
-  if (!callee)
-    return refuse("indirect calls are not executed");
-  if (!callee->hasBody)
-    return refuse("external function '" + std::string(name.name) + "' is not executed");
-  if (frame_->depth >= kMaxInlineDepth)
-    return refuse("calls are nested deeper than 32 (recursion is not executed)");
-  Frame inner;
-  inner.function = callee;
-  inner.depth = frame_->depth + 1;
-  if (!bindCall(i, *callee, inner))
-    return false;
-  const Instruction *here = current_;
-  if (guard_ != alwaysTrue_) { // the others jump over the body
-    guardXor_ = ~guardXor_;
-    Op &skip = emit(&runBranch, Pipe::kControl);
-    skip.target = static_cast<uint32_t>(here - frame_->function->instructions.data()) + 1;
-    frame_->fixes.push_back(code_.ops.size() - 1);
-  }
-  layOut(inner, false);
-  lowerBody(inner);
-  current_ = here;
-  return true;
 }
 
 Code lowerKernel(const Program &program, const ptx::Function &function) {

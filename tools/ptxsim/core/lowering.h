@@ -63,6 +63,8 @@ public:
   /// Slot of a source; immediates and addresses of variables become constants of the lane width.
   bool source(const Operand &operand, bool wide, Place &place, Type immediate = Type::kNone);
   bool destination(const Operand &operand, Place &place, bool wideSink = false);
+  /// The slots of the low and the high 64 bits of a 128-bit register.
+  bool quad(const Operand &operand, uint32_t (&halves)[2], bool isDestination);
   bool predicate(const Operand &operand, uint32_t &offset, bool &negated);
   /// Whether the operand names a predicate register.
   bool isPredicate(const Operand &operand);
@@ -79,8 +81,6 @@ public:
   Op &emit(Handler handler) { return emit(handler, pipe_); }
   /// Resolves the address operand into r[slot], immediate, wideAddress; space may become kLocal.
   bool address(const Operand &operand, Op &op, int slot);
-  /// Appends destinations or sources to the operand lists of `op`.
-  bool vector(const Operand &operand, Op &op, bool isDestination, Type type);
   /// Operand 0 = f(operand 1, …): R and A… are value types (values.h).
   template <class R, class... A, class F> bool map(const Instruction &i, F f, bool rounded = false);
   bool branch(const Instruction &i, std::string_view label, bool negated);
@@ -115,10 +115,10 @@ private:
   Frame root_;
   Frame *frame_ = nullptr;
   const Instruction *current_ = nullptr;
-  uint32_t text_ = 0;
+  uint32_t text_ = 0, calls_ = 0;
   uint32_t alwaysTrue_ = 0, guard_ = 0, guardXor_ = 0, carry_ = 0;
   Pipe pipe_ = Pipe::kAlu;
-  bool refused_ = false;
+  bool refused_ = false, takesQuads_ = false;
   std::unordered_map<std::string, uint32_t> constants_;
   std::unordered_map<uint32_t, Place> specials_;
 };
@@ -129,7 +129,9 @@ template <class F, class R, class... A> struct Mapped {
     auto *target = warp.lanes<Lane<R>>(op.r[0]);
     std::tuple<const Lane<A> *...> s{warp.lanes<Lane<A>>(op.r[I + 1])...};
     if (mask == ~0u) {
+#ifndef __clang__ // which does not know it
 #pragma GCC ivdep
+#endif
       for (int l = 0; l < 32; ++l)
         target[l] = give<R>(F{}(take<A>(std::get<I>(s)[l])...));
       return;

@@ -2,9 +2,12 @@
 #include "tools/ptxsim/core/machine.h"
 
 #include "tools/ptxsim/core/asynchrony.h"
+#include "tools/ptxsim/core/lane_races.h"
+#include "tools/ptxsim/core/races.h"
 
 #include <bit>
 #include <cstdio>
+#include <utility>
 
 namespace platen::ptxsim {
 namespace {
@@ -32,7 +35,11 @@ void execute(Warp &warp, const Op *ops, const Op *&current) {
     uint64_t &count;
     ~Count() { warp.executed += count; }
   } counted{warp, count};
+  // No further than to the limit, past which the launch counts as hung.
+  uint64_t limit = warp.block->cluster->state->options->warpInstructionLimit;
   warp.budget = kQuantum;
+  if (limit - warp.executed < static_cast<uint64_t>(kQuantum))
+    warp.budget = static_cast<int64_t>(limit - warp.executed) + 1;
   do {
     if (warp.pc >= warp.nextPc) [[unlikely]]
       warp.pickGroup();
@@ -245,8 +252,10 @@ void Block::release(uint32_t number) {
       warp.addGroup(w.group);
       return true;
     });
-    if (waited)
+    if (waited) {
       warp.clock.merge(barrier.clock);
+      syncLanes(warp);
+    }
   }
   barrier = Barrier{};
   ++cluster->progress;
@@ -260,6 +269,10 @@ void Cluster::releaseIfComplete() {
   ++progress;
   barrierClock = barrierArriving;
   for (Block &block : blocks)
+    for (auto &[offset, mbarrier] : block.mbarriers)
+      if (std::exchange(mbarrier.announced, false))
+        strengthen(block, offset, 8);
+  for (Block &block : blocks)
     for (Warp &warp : block.warps) {
       bool waited = false;
       std::erase_if(warp.waiting, [&](const Waiting &w) {
@@ -270,8 +283,10 @@ void Cluster::releaseIfComplete() {
         warp.addGroup(w.group);
         return true;
       });
-      if (waited)
+      if (waited) {
         warp.clock.merge(barrierClock);
+        syncLanes(warp);
+      }
     }
 }
 

@@ -33,13 +33,15 @@ struct Stop {
 
 inline constexpr uint32_t kMaxWarps = 32, kWarpAgents = 48, kAgents = 64;
 /// What an agent knows of the others' progress. `fenced`: the part of it that a proxy fence has
-/// made visible to the asynchronous proxy.
+/// made visible to the asynchronous proxy. `tensor`: the part that
+/// tcgen05.fence::before_thread_sync covers.
 struct alignas(64) Clock {
-  uint32_t of[kAgents] = {}, fenced[kAgents] = {};
+  uint32_t of[kAgents] = {}, fenced[kAgents] = {}, tensor[kAgents] = {};
   void merge(const Clock &other) {
     for (uint32_t i = 0; i < kAgents; ++i) {
       of[i] = of[i] > other.of[i] ? of[i] : other.of[i];
       fenced[i] = fenced[i] > other.fenced[i] ? fenced[i] : other.fenced[i];
+      tensor[i] = tensor[i] > other.tensor[i] ? tensor[i] : other.tensor[i];
     }
   }
 };
@@ -88,7 +90,11 @@ struct Warp {
   Clock clock;
   Clock release, acquired; // what a fence published, and what relaxed reads brought
   bool hasAcquired = false, polled = false;
+  uint32_t tensorSeen[kAgents] =
+      {}; // of clock.tensor, at the last tcgen05.fence::after_thread_sync
   uint64_t executed = 0;
+  uint32_t laneStamp = 1, laneSync = 0; // lane_races.h
+  uint32_t globalRelease = 0;           // the cluster's globalTime at the last fence, 0: none
   const Allocation *lastAllocation = nullptr;
   std::vector<Copy> copies;
   std::deque<std::shared_ptr<Pending>> pending;
@@ -135,6 +141,12 @@ struct Barrier {
 struct Cell {
   uint32_t writer, reader;
 };
+/// The same between the lanes of one warp (lane_races.h).
+struct LaneCell {
+  uint32_t writeStamp = 0, readStamp = 0, readers = 0;
+  uint8_t writer = 0, agent = 0;
+  bool isStrong = false;
+};
 struct ReaderSet {
   std::vector<std::pair<uint8_t, uint32_t>> readers; // by agent
 };
@@ -144,6 +156,9 @@ struct MbarrierState {
   Clock arriving, completed; // of this phase, of the last one
   uint64_t phase = 0;
   uint32_t agent = 0, line = 0; // who completes its transactions; where it was initialised
+  uint32_t initAgent = 0, initTime = 0;
+  bool shownToAsync = false; // a fence has made the initialisation visible to the copy engine
+  bool announced = false;    // fence.mbarrier_init and the cluster barrier have shown it to others
 };
 
 struct Block {
@@ -153,6 +168,7 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<uint8_t> shared, sharedInitialised;
   std::vector<Cell> cells;
+  std::vector<LaneCell> laneCells; // empty: lanes are not told apart
   std::vector<ReaderSet> readerSets;
   std::unordered_map<uint64_t, uint32_t> readerSteps;
   Barrier barriers[16];
@@ -164,6 +180,7 @@ struct Block {
   void release(uint32_t barrier);
 };
 
+class GlobalRaces;
 struct LaunchState {
   const Code *code = nullptr;
   const Launch *launch = nullptr;
@@ -172,7 +189,8 @@ struct LaunchState {
   std::shared_ptr<const AllocationTable> table;
   Dim3 cluster; // {1, 1, 1} without clusters
   uint32_t sharedBytes = 0;
-  std::vector<uint8_t> registerImage; // of one warp: constants in place, the rest poison
+  std::vector<uint8_t> registerImage;       // of one warp: constants in place, the rest poison
+  std::shared_ptr<GlobalRaces> globalRaces; // null: not checked
 };
 
 struct Cluster {
@@ -181,6 +199,10 @@ struct Cluster {
   std::vector<uint8_t> registers, local;
   std::vector<uint64_t> profile; // executions of each op, if counters are on
   Counters counters;
+  uint32_t number = 0; // in the grid
+  // global_races.h: when this cluster last published, and what it has seen of the others.
+  uint32_t globalTime = 1;
+  std::unordered_map<uint32_t, uint32_t> globalSeen;
   uint64_t progress = 0;       // counts what may let another warp go on
   uint32_t time[kAgents] = {}; // of each agent
   uint32_t asyncAgents = 0;
@@ -189,7 +211,7 @@ struct Cluster {
   uint32_t barrierArrived = 0, barrierPhase = 0, liveThreads = 0; // the cluster's barrier
   Clock barrierArriving, barrierClock;
   std::mt19937_64 random;
-  /// Sets up the blocks of cluster `number` of the grid.
+  /// Sets up the blocks of the cluster with this number in the grid.
   void start(const LaunchState &state, uint64_t number);
   Violation finish(const Warp &warp, const Op *op, Violation violation) const;
   /// A new agent for asynchronous operations (shared when all are taken).
@@ -219,8 +241,9 @@ bool gather(Warp &warp, const Op &op, uint32_t mask, uint32_t members);
 enum Access : int {
   kRead = 1,
   kWrite = 2,
-  kAtomic = 4,    // strong: does not race with other atomic accesses
-  kUnchecked = 8, // neither initialised bits nor races
+  kAtomic = 4,           // strong: does not race with other atomic accesses
+  kUnchecked = 8,        // neither initialised bits nor races
+  kSameInstruction = 16, // as the access before: lanes of one instruction do not race
 };
 /// Host addresses of `bytes` bytes at each lane's address, after every check of the access: the
 /// space (op.space, or by window where op.generic), bounds, alignment to `bytes`, initialised bits
@@ -235,6 +258,9 @@ uint8_t *resolveGlobal(Warp &warp, uint64_t address, uint32_t bytes, int access,
                        uint32_t alignment);
 /// Block and offset that a shared-memory address means, in bounds; block `own` if it names none.
 Block &sharedBlock(Warp &warp, uint64_t address, uint32_t bytes, uint32_t lane, uint32_t &offset);
+inline bool checksInitialised(const Warp &warp) {
+  return warp.block->cluster->state->options->checkInitialised;
+}
 inline void tick(Warp &warp) {
   warp.clock.of[warp.agent] = ++warp.block->cluster->time[warp.agent];
 }

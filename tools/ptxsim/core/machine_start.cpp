@@ -148,7 +148,9 @@ void startWarp(Warp &warp, Block &block, uint32_t index, uint32_t threads) {
   warp.pending.clear();
   warp.clock = warp.release = warp.acquired = Clock{};
   warp.hasAcquired = warp.polled = false;
+  std::memset(warp.tensorSeen, 0, sizeof warp.tensorSeen);
   warp.watched.clear();
+  warp.laneStamp = 1, warp.laneSync = warp.globalRelease = 0;
   warp.lastAllocation = nullptr;
   std::memset(warp.committed, 0, sizeof warp.committed);
   for (auto &times : warp.groupTimes)
@@ -171,6 +173,9 @@ void startBlock(Block &block, const LaunchState &state) {
   uint32_t granularity = state.code->sharedGranularity;
   block.cells.assign(
       state.options->checkRaces ? (state.sharedBytes + granularity - 1) / granularity : 0, Cell{});
+  block.laneCells.assign(
+      state.options->checkLaneRaces ? (state.sharedBytes + granularity - 1) / granularity : 0,
+      LaneCell{});
   block.readerSets.assign(1, ReaderSet{});
   block.readerSteps.clear();
   for (Barrier &barrier : block.barriers)
@@ -182,8 +187,11 @@ void startBlock(Block &block, const LaunchState &state) {
 
 } // namespace
 
-void Cluster::start(const LaunchState &launchState, uint64_t number) {
+void Cluster::start(const LaunchState &launchState, uint64_t ownNumber) {
   state = &launchState;
+  number = static_cast<uint32_t>(ownNumber);
+  globalTime = 1;
+  globalSeen.clear();
   const Launch &launch = *state->launch;
   const Dim3 &c = state->cluster;
   const Code &code = *state->code;
@@ -221,7 +229,8 @@ void Cluster::start(const LaunchState &launchState, uint64_t number) {
       std::memcpy(warp.registers, state->registerImage.data(), code.registerBytes);
       warp.local = local.data() + at * localBytes * 2;
       warp.localInitialised = warp.local + localBytes;
-      std::memset(warp.local, kPoison, localBytes);
+      if (localBytes != 0)
+        std::memset(warp.local, kPoison, localBytes);
       startWarp(warp, block, w, block.threads);
       fillSpecials(warp);
     }

@@ -169,6 +169,7 @@ TEST(Machine, AnEndlessLoopIsAHang) {
   std::string text = b.violation();
   expectContains(text, "hang");
   expectContains(text, "bra LOOP");
+  expectContains(text, "has executed 100001 instructions");
 }
 
 TEST(Machine, ATrapNamesItsThread) {

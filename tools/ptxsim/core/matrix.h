@@ -39,6 +39,7 @@ inline void countMatrix(Warp &warp, uint64_t macs) {
   }
 }
 
+bool lowerMmaQuads(Lowering &lowering, const Instruction &i); // mma.m8n8k4 of f16
 bool lowerMma(Lowering &lowering, const Instruction &i);
 bool lowerLdmatrix(Lowering &lowering, const Instruction &i);
 bool lowerStmatrix(Lowering &lowering, const Instruction &i);

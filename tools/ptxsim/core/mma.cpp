@@ -14,20 +14,17 @@
 namespace platen::ptxsim {
 namespace {
 
-// Order of the operand list of an mma op.
-struct Operands {
-  const uint32_t *d, *a, *b, *c,
-      *scales; // scales: data a, byte a, thread a, data b, byte b, thread b
-  Operands(const Warp &warp, const Op &op, const MmaPlan &plan) {
-    d = listOf(warp, op);
-    a = d + plan.registersOfC();
-    b = a + plan.registersOfA();
-    c = b + plan.registersOfB();
-    scales = c + plan.registersOfC();
-  }
-};
+constexpr int kMaxM = 16;
 
-constexpr int kMaxM = 16, kMaxK = 256;
+} // namespace
+
+MmaOperands::MmaOperands(const Warp &warp, const Op &op, const MmaPlan &plan) {
+  d = listOf(warp, op);
+  a = d + plan.registersOfC();
+  b = a + plan.registersOfA();
+  c = b + plan.registersOfB();
+  rest = c + plan.registersOfC();
+}
 
 void loadC(Warp &warp, const uint32_t *registers, const MmaPlan &plan, double *tile) {
   int m = plan.m;
@@ -68,6 +65,20 @@ void storeC(Warp &warp, const uint32_t *registers, const MmaPlan &plan, const do
   scatterC(warp, registers, m, words);
 }
 
+void storeIntegers(Warp &warp, const MmaOperands &at, const MmaPlan &plan, const int32_t *product) {
+  int32_t c[kMaxM * kTileN];
+  gatherC(warp, at.c, plan.m, c);
+  if (plan.flags & MmaPlan::kSaturate)
+    for (int i = 0; i < plan.m * kTileN; ++i)
+      c[i] = addTo(c[i], product[i], true);
+  else
+    for (int i = 0; i < plan.m * kTileN; ++i)
+      c[i] = static_cast<int32_t>(static_cast<uint32_t>(c[i]) + static_cast<uint32_t>(product[i]));
+  scatterC(warp, at.d, plan.m, c);
+}
+
+namespace {
+
 /// B of a two-byte format as [k][8].
 template <Element E> void decodeB(const uint32_t *transposed, int words, double *tile) {
   for (int word = 0; word < words; ++word, tile += 2 * kTileN) {
@@ -98,7 +109,7 @@ template <Element E> void runHalf(Warp &warp, const Op &op, uint32_t mask) {
     return;
   requireWholeWarp(mask);
   MmaPlan plan = MmaPlan::decode(op.immediate);
-  Operands at(warp, op, plan);
+  MmaOperands at(warp, op, plan);
   int words = plan.words, k = 2 * words;
   uint32_t packed[kMaxM * 8] = {};
   double a[kMaxM * 16], b[16 * kTileN], c[kMaxM * kTileN];
@@ -126,25 +137,13 @@ void widenBytes(__m256i words, bool isSigned, __m256i &first, __m256i &second) {
   second = isSigned ? _mm256_srai_epi16(second, 8) : _mm256_srli_epi16(second, 8);
 }
 
-void storeIntegers(Warp &warp, const Operands &at, const MmaPlan &plan, const int32_t *product) {
-  int32_t c[kMaxM * kTileN];
-  gatherC(warp, at.c, plan.m, c);
-  if (plan.flags & MmaPlan::kSaturate)
-    for (int i = 0; i < plan.m * kTileN; ++i)
-      c[i] = addTo(c[i], product[i], true);
-  else
-    for (int i = 0; i < plan.m * kTileN; ++i)
-      c[i] = static_cast<int32_t>(static_cast<uint32_t>(c[i]) + static_cast<uint32_t>(product[i]));
-  scatterC(warp, at.d, plan.m, c);
-}
-
 /// s8 and u8 in any mixture.
 void runBytes(Warp &warp, const Op &op, uint32_t mask) {
   if (!gather(warp, op, mask, ~0u))
     return;
   requireWholeWarp(mask);
   MmaPlan plan = MmaPlan::decode(op.immediate);
-  Operands at(warp, op, plan);
+  MmaOperands at(warp, op, plan);
   int words = plan.words, pairs = 2 * words;
   alignas(32) uint32_t packed[kMaxM * 8] = {};
   alignas(32) int16_t a[kMaxM * 32];
@@ -172,7 +171,7 @@ void runSmallIntegers(Warp &warp, const Op &op, uint32_t mask) {
     return;
   requireWholeWarp(mask);
   MmaPlan plan = MmaPlan::decode(op.immediate);
-  Operands at(warp, op, plan);
+  MmaOperands at(warp, op, plan);
   int words = plan.words, k = plan.k();
   uint32_t a[kMaxM * 8] = {}, b[kTileN * 8] = {};
   int32_t product[kMaxM * kTileN];
@@ -230,17 +229,17 @@ uint32_t selector(Warp &warp, uint32_t slot, std::string_view name, uint32_t all
   return value;
 }
 
-void scaleTiles(Warp &warp, const Operands &at, const MmaPlan &plan, double *a, double *b) {
+void scaleTiles(Warp &warp, const MmaOperands &at, const MmaPlan &plan, double *a, double *b) {
   uint32_t bytes = plan.scales == 1 ? 0xF : plan.scales == 2 ? 0x5 : 0x1;
-  uint32_t byteA = selector(warp, at.scales[1], "byte-id-a", bytes);
-  uint32_t threadA = selector(warp, at.scales[2], "thread-id-a", 0x3);
-  uint32_t byteB = selector(warp, at.scales[4], "byte-id-b", bytes);
-  uint32_t threadB = selector(warp, at.scales[5], "thread-id-b", 0xF);
+  uint32_t byteA = selector(warp, at.rest[1], "byte-id-a", bytes);
+  uint32_t threadA = selector(warp, at.rest[2], "thread-id-a", 0x3);
+  uint32_t byteB = selector(warp, at.rest[4], "byte-id-b", bytes);
+  uint32_t threadB = selector(warp, at.rest[5], "thread-id-b", 0xF);
   // Of the pair of lanes that thread-id-a names in each quad, the lower one has the scales of row
   // quad, the upper one those of row quad + 8.
-  applyScales(warp, plan, at.scales[0], byteA, plan.m, plan.k(), a,
+  applyScales(warp, plan, at.rest[0], byteA, plan.m, plan.k(), a,
               [=](int row) { return (row & 7) * 4 + 2 * threadA + (row >> 3); });
-  applyScales(warp, plan, at.scales[3], byteB, kTileN, plan.k(), b,
+  applyScales(warp, plan, at.rest[3], byteB, kTileN, plan.k(), b,
               [=](int column) { return column * 4 + threadB; });
 }
 
@@ -250,7 +249,7 @@ template <class Word> void runFloats(Warp &warp, const Op &op, uint32_t mask) {
     return;
   requireWholeWarp(mask);
   MmaPlan plan = MmaPlan::decode(op.immediate);
-  Operands at(warp, op, plan);
+  MmaOperands at(warp, op, plan);
   int words = plan.words, k = plan.k();
   Word packedA[kMaxM * 16] = {}, packedB[kTileN * 16] = {};
   double a[kMaxM * 64], b[kTileN * 64], transposed[kTileN * 64], c[kMaxM * kTileN];
@@ -272,6 +271,8 @@ template <class Word> void runFloats(Warp &warp, const Op &op, uint32_t mask) {
 } // namespace
 
 Handler mmaHandler(const MmaPlan &plan) {
+  if (plan.isSparse())
+    return &runSparseMma;
   switch (plan.a) {
   case Element::kF16:
     return &runHalf<Element::kF16>;

@@ -62,9 +62,12 @@ bool combinationOf(Lowering &lowering, const Instruction &i, const Shape &shape,
   Element kin = family(plan.a, anyNarrow);
   if (kin != family(plan.b, anyNarrow) || (kin == Element::kE2M1 && !anyNarrow))
     return lowering.refuse("mma does not multiply these two types");
-  bool known = false;
-  for (const ShapeRow &row : kShapes)
-    known |= row.a == kin && row.m == shape.m && row.k == shape.k;
+  bool known = false, sparse = plan.isSparse();
+  for (const ShapeRow &row : kShapes) // a sparse A has as many registers as a dense one of half k
+    known |= row.a == kin && row.m == shape.m && row.k * (sparse ? 2 : 1) == shape.k;
+  if (sparse && (shape.m != 16 || bitsOf(plan.a) > 32 || bitsOf(plan.a) < 8 || anyNarrow ||
+                 (kin == Element::kE4M3 && shape.k != 64)))
+    known = false;
   if (!known)
     return lowering.refuse("mma has no such shape for this type");
   bool half = kin == Element::kF16 || kin == Element::kE4M3 ||
@@ -109,14 +112,13 @@ bool planOf(Lowering &lowering, const Instruction &i, MmaPlan &plan) {
       !parseShape(i.parts[3], shape) || shape.n != 8)
     return lowering.refuse(
         "mma of this form is not executed (known: mma.sync.aligned.m…n8k….row.col…)");
-  if (shape.m == 8 && shape.k == 4 && !Lowering::has(i, "f64"))
-    return lowering.refuse("mma.m8n8k4 of f16 (made for sm_70) is not executed");
   if (i.parts[4] != "row" || i.parts[5] != "col")
     return lowering.refuse("mma takes A as .row and B as .col");
   if (!typesOf(lowering, i, plan) || !combinationOf(lowering, i, shape, plan))
     return false;
   plan.m = static_cast<uint8_t>(shape.m);
-  plan.words = static_cast<uint8_t>(shape.k * bitsOf(plan.a) / plan.bitsOfWord());
+  plan.words = static_cast<uint8_t>(shape.k * bitsOf(plan.a) / plan.bitsOfWord() /
+                                    (plan.isSparse() ? 2 : 1));
   plan.flags |= Lowering::has(i, "satfinite") ? MmaPlan::kSaturate : 0;
   return scalesOf(lowering, i, plan);
 }
@@ -127,11 +129,53 @@ bool appendScale(Lowering &lowering, const Operand &data, const Operand &selecto
   return appendRegisters(lowering, selectors, 2, false, false, "{byte-id, thread-id}");
 }
 
+/// The registers of D, A, B and C.
+bool appendTiles(Lowering &lowering, const Instruction &i, const MmaPlan &plan) {
+  bool wide = plan.d == Element::kF64;
+  auto a = static_cast<size_t>(plan.registersOfA()), b = static_cast<size_t>(plan.registersOfB()),
+       c = static_cast<size_t>(plan.registersOfC());
+  return appendRegisters(lowering, i.operands[0], c, wide, true, "D") &&
+         appendRegisters(lowering, i.operands[1], a, wide, false, "A") &&
+         appendRegisters(lowering, i.operands[2], b, wide, false, "B") &&
+         appendRegisters(lowering, i.operands[3], c, wide, false, "C");
+}
+
+/// mma.sp: as mma of the same name without it, and two operands more.
+bool lowerSparse(Lowering &lowering, const Instruction &i) {
+  Instruction dense = i;
+  dense.parts.erase(dense.parts.begin() + 1);
+  MmaPlan plan;
+  plan.flags = MmaPlan::kSparse;
+  plan.flags |= i.parts[1] == "sp::ordered_metadata" ? MmaPlan::kOrdered : 0;
+  if (Lowering::has(i, "block_scale"))
+    return lowering.refuse("mma.sp with block scales is not executed");
+  if (!planOf(lowering, dense, plan) || !lowering.operands(i, 6, 6))
+    return false;
+  // How many groups of lanes a selector may choose among: 4 single lanes, 2 pairs, 1 whole quad.
+  int metadataBits = plan.k() / 2 * (bitsOf(plan.a) == 32 ? 4 : 2) * 2; // of a quad's two rows
+  const Operand &selector = i.operands[5];
+  if (selector.kind != Operand::Kind::kInteger ||
+      selector.bits >= static_cast<uint64_t>(128 / metadataBits))
+    return lowering.refuse("the sparsity selector is no number that this shape allows");
+  auto list = static_cast<uint32_t>(lowering.code().lists.size());
+  if (!appendTiles(lowering, i, plan) ||
+      !appendRegisters(lowering, i.operands[4], 1, false, false, "the metadata"))
+    return false;
+  Op &op = lowering.emit(mmaHandler(plan));
+  op.list = list;
+  op.count = static_cast<uint32_t>(lowering.code().lists.size()) - list;
+  op.immediate = plan.encode();
+  op.variant2 = static_cast<uint8_t>(selector.bits);
+  return true;
+}
+
 } // namespace
 
 bool lowerMma(Lowering &lowering, const Instruction &i) {
-  if (i.parts.size() > 1 && i.parts[1].substr(0, 2) == "sp")
-    return lowering.refuse("sparse mma (mma.sp) is not executed");
+  if (i.parts.size() > 1 && (i.parts[1] == "sp" || i.parts[1] == "sp::ordered_metadata"))
+    return lowerSparse(lowering, i);
+  if (Lowering::has(i, "m8n8k4") && !Lowering::has(i, "f64"))
+    return lowerMmaQuads(lowering, i);
   MmaPlan plan;
   if (!planOf(lowering, i, plan))
     return false;
@@ -140,13 +184,7 @@ bool lowerMma(Lowering &lowering, const Instruction &i) {
     return false;
   auto list = static_cast<uint32_t>(lowering.code().lists.size());
   bool wide = plan.d == Element::kF64;
-  auto c = static_cast<size_t>(plan.registersOfC());
-  if (!appendRegisters(lowering, i.operands[0], c, wide, true, "D") ||
-      !appendRegisters(lowering, i.operands[1], static_cast<size_t>(plan.registersOfA()), wide,
-                       false, "A") ||
-      !appendRegisters(lowering, i.operands[2], static_cast<size_t>(plan.registersOfB()), wide,
-                       false, "B") ||
-      !appendRegisters(lowering, i.operands[3], c, wide, false, "C"))
+  if (!appendTiles(lowering, i, plan))
     return false;
   if (count == 8 && (!appendScale(lowering, i.operands[4], i.operands[5]) ||
                      !appendScale(lowering, i.operands[6], i.operands[7])))

@@ -101,6 +101,7 @@ struct Code {
   std::vector<Slot> slots;
   std::vector<std::string_view> texts;
   uint32_t registerBytes = 0, sharedGranularity = 4; // bytes of one race-detection cell
+  uint32_t globalGranularity = 4;                    // the same of global memory
   uint64_t dynamicSharedAlignment = 16;
 };
 

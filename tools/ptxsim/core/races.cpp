@@ -124,6 +124,13 @@ void RaceCheck::step(uint64_t state, uint32_t offset) {
   std::memcpy(&after_, &cell, 8);
 }
 
+void strengthen(Block &block, uint32_t offset, uint32_t bytes) {
+  uint32_t granularity = block.cluster->state->code->sharedGranularity;
+  for (uint32_t c = offset / granularity; c <= (offset + bytes - 1) / granularity; ++c)
+    if (c < block.cells.size())
+      block.cells[c].writer |= kAtomicBit;
+}
+
 void touchShared(Block &block, uint32_t offset, uint32_t bytes, int access, const Accessor &who,
                  uint32_t lane) {
   if (block.cells.empty() || bytes == 0)

@@ -45,6 +45,9 @@ private:
   uint64_t before_ = 0, after_ = 0;
 };
 
+/// The last writes of the range no longer race with strong accesses.
+void strengthen(Block &block, uint32_t offset, uint32_t bytes);
+
 /// The warp itself, accessing through the generic proxy.
 inline Accessor accessorOf(const Warp &warp) {
   return {&warp.clock, warp.agent, warp.clock.of[warp.agent], false};

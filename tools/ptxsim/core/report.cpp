@@ -49,6 +49,8 @@ std::string_view violationName(ViolationKind kind) {
     return "misaligned";
   case ViolationKind::kSharedRace:
     return "shared-race";
+  case ViolationKind::kGlobalRace:
+    return "global-race";
   case ViolationKind::kDeadlock:
     return "deadlock";
   case ViolationKind::kHang:

@@ -1,6 +1,7 @@
 // Module::parse, LoadedModule::load and run(): the way into the machine.
 #include "tools/ptxsim/core/simulator.h"
 
+#include "tools/ptxsim/core/global_races.h"
 #include "tools/ptxsim/core/machine.h"
 #include "tools/ptxsim/core/program.h"
 #include "tools/ptxsim/ptx/parser.h"
@@ -300,6 +301,8 @@ base::Result<Report> run(const LoadedModule &module, const Memory &memory, const
   state.sharedBytes =
       static_cast<uint32_t>(state.code->info.staticSharedBytes + launch.dynamicSharedBytes);
   PLATEN_RETURN_IF_ERROR(fillImage(state, module));
+  if (options.checkGlobalRaces)
+    state.globalRaces = std::make_shared<GlobalRaces>(*state.table, state.code->globalGranularity);
   Work work(state);
   work.clusters = launch.grid.count() / launch.cluster.count();
   if (launch.cooperative) {

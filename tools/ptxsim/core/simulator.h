@@ -127,6 +127,12 @@ struct Options {
   uint64_t seed = 0; // of kRandom, and of the order of warps then
   bool checkRaces = true;
   bool checkInitialised = true;
+  /// Races between the lanes of one warp on shared memory, and between blocks on global memory:
+  /// they cost time and memory.
+  bool checkLaneRaces = false;
+  bool checkGlobalRaces = false;
+  /// tcgen05.fence where the instruction set demands it; Triton's kernels have none.
+  bool checkTensorFences = true;
   bool counters = false;
   /// Warp instructions that one warp may execute before the launch counts as hung.
   uint64_t warpInstructionLimit = uint64_t{1} << 32;
@@ -163,6 +169,7 @@ enum class ViolationKind {
   kUninitialisedRead,
   kMisaligned,
   kSharedRace,
+  kGlobalRace,
   kDeadlock,
   kHang,
   kIllegalInstruction, // an operand, descriptor or state that the ISA forbids

@@ -66,9 +66,18 @@ void runCommit(Warp &warp, const Op &op, uint32_t mask) {
   }
 }
 
+/// before_thread_sync lets what synchronises next carry the warp's tcgen05 operations along;
+/// after_thread_sync lets the following ones come after those that arrived so.
 void runFence(Warp &warp, const Op &op, uint32_t) {
-  if (op.variant)
-    tensorMemory(*warp.block).fenceAfter(warp);
+  Clock &clock = warp.clock;
+  if (op.variant == 0) {
+    clock.tensor[warp.agent] = clock.of[warp.agent];
+    tick(warp);
+    return;
+  }
+  for (uint32_t a = 0; a < kAgents; ++a)
+    warp.tensorSeen[a] = std::max(warp.tensorSeen[a], clock.tensor[a]);
+  tensorMemory(*warp.block).fenceAfter(warp);
 }
 
 bool sharedAddress(Lowering &lowering, const Instruction &i, Op &op) {

@@ -16,9 +16,6 @@ uint32_t uniformWord(Warp &warp, uint32_t slot, uint32_t mask, std::string_view 
 /// The other block of the pair; stops if the cluster has none.
 Block &peerOf(Block &block);
 /// Whether the launch checks reads of uninitialised memory.
-inline bool checksInitialised(const Warp &warp) {
-  return warp.block->cluster->state->options->checkInitialised;
-}
 
 bool lowerTensorMma(Lowering &lowering, const Instruction &i);
 bool lowerTensorMove(Lowering &lowering, const Instruction &i); // ld, st, wait

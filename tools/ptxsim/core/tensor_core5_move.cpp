@@ -129,11 +129,13 @@ void runMove(Warp &warp, const Op &op, uint32_t mask) {
     if (move.packs)
       next = word >> 16;
   });
-  for (int n = 0; n < move.regionCount; ++n)
+  for (int n = 0; n < move.regionCount; ++n) {
+    memory.noteStore(move.regions[n], warp, op);
     for (uint32_t c = 0; c < move.regions[n].columns; ++c)
       for (uint32_t lane = 0; lane < kTensorLanes; ++lane)
         if (move.regions[n].lanes >> lane / 16 & 1)
           memory.written(move.regions[n].column + c)[lane] = 1;
+  }
 }
 
 void runWait(Warp &warp, const Op &op, uint32_t mask) {

@@ -622,6 +622,13 @@ TEST_F(TensorCore5, ReportsWhatIsWrong) {
                         mma + kCommit,
                     good),
           "no tcgen05.wait"));
+  // What one warp stored and another's product reads: both fences are needed around the barrier.
+  std::string end = mma + kCommit + kAwait + kFence + readTensor(16);
+  EXPECT_TRUE(has(violation(fillTensor(16) + "bar.sync 0;\n" + kFence + end, good),
+                  "before_thread_sync lies"));
+  EXPECT_TRUE(has(
+      violation(fillTensor(16) + "tcgen05.fence::before_thread_sync;\nbar.sync 0;\n" + end, good),
+      "after_thread_sync since it synchronised"));
   // Descriptors.
   EXPECT_TRUE(has(violation(filled + mma + kCommit, good | 1u << 23), "reserved bits"));
   EXPECT_TRUE(has(violation(filled + mma + kCommit, (good & ~(31u << 24)) | 2u << 24), "no shape"));

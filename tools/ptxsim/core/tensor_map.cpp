@@ -1,6 +1,6 @@
 #include "tools/ptxsim/core/tensor_map.h"
 
-#include <bit>
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -68,7 +68,9 @@ uint32_t TensorMap::tileBytes() const {
   return bytes;
 }
 
-base::Status encodeTensorMap(const TensorMap &map, std::span<std::byte, kTensorMapBytes> bytes) {
+namespace {
+
+base::Status validate(const TensorMap &map) {
   if (static_cast<uint32_t>(map.type) >= kTypes)
     return base::unsupported("packed sub-byte types are not executed", "tensor map");
   if (map.rank == 0 || map.rank > 5)
@@ -94,9 +96,28 @@ base::Status encodeTensorMap(const TensorMap &map, std::span<std::byte, kTensorM
   bool isFloat = map.type >= TensorType::kF16;
   if (map.fillsNan && !isFloat)
     return invalid("NaN fills only tensors of floats");
+  return {};
+}
+
+void seal(Encoded encoded, std::span<std::byte, kTensorMapBytes> bytes) {
+  encoded.mark = kMark;
+  encoded.sum = checksum(encoded);
+  std::memset(bytes.data(), 0, bytes.size());
+  std::memcpy(bytes.data(), &encoded, sizeof encoded);
+}
+
+/// The bytes as they were sealed; false: they are no map.
+bool unseal(std::span<const std::byte, kTensorMapBytes> bytes, Encoded &encoded) {
+  std::memcpy(&encoded, bytes.data(), sizeof encoded);
+  return encoded.mark == kMark && encoded.sum == checksum(encoded);
+}
+
+} // namespace
+
+base::Status encodeTensorMap(const TensorMap &map, std::span<std::byte, kTensorMapBytes> bytes) {
+  PLATEN_RETURN_IF_ERROR(validate(map));
   Encoded encoded;
   std::memset(&encoded, 0, sizeof encoded);
-  encoded.mark = kMark;
   encoded.address = map.address;
   for (uint32_t d = 0; d < map.rank; ++d) {
     encoded.extentLess1[d] = static_cast<uint32_t>(map.extent[d] - 1);
@@ -110,33 +131,108 @@ base::Status encodeTensorMap(const TensorMap &map, std::span<std::byte, kTensorM
   encoded.swizzle = static_cast<uint8_t>(map.swizzle);
   encoded.fillsNan = map.fillsNan;
   encoded.l2Promotion = map.l2Promotion;
-  encoded.sum = checksum(encoded);
-  std::memset(bytes.data(), 0, bytes.size());
-  std::memcpy(bytes.data(), &encoded, sizeof encoded);
+  seal(encoded, bytes);
   return {};
 }
 
 base::Result<TensorMap> decodeTensorMap(std::span<const std::byte, kTensorMapBytes> bytes) {
   Encoded encoded;
-  std::memcpy(&encoded, bytes.data(), sizeof encoded);
-  if (encoded.mark != kMark || encoded.sum != checksum(encoded))
-    return base::corrupt("the 128 bytes are no tensor map that cuTensorMapEncodeTiled made");
+  if (!unseal(bytes, encoded))
+    return base::corrupt("the 128 bytes are no tensor map that cuTensorMapEncodeTiled or "
+                         "tensormap.replace made");
   TensorMap map;
   map.type = static_cast<TensorType>(encoded.type);
   map.rank = encoded.rank;
   map.address = encoded.address;
-  map.stride[0] = map.elementBytes();
-  for (uint32_t d = 0; d < map.rank; ++d) {
+  map.swizzle = static_cast<Swizzle>(encoded.swizzle);
+  map.fillsNan = encoded.fillsNan != 0;
+  map.l2Promotion = encoded.l2Promotion;
+  for (uint32_t d = 0; d < std::min(map.rank, 5u); ++d) {
     map.extent[d] = uint64_t{encoded.extentLess1[d]} + 1;
     map.box[d] = encoded.box[d];
     map.elementStride[d] = encoded.elementStride[d];
     if (d > 0)
       map.stride[d] = encoded.strides[d - 1];
   }
-  map.swizzle = static_cast<Swizzle>(encoded.swizzle);
-  map.fillsNan = encoded.fillsNan != 0;
-  map.l2Promotion = encoded.l2Promotion;
+  PLATEN_RETURN_IF_ERROR(validate(map)); // tensormap.replace may have left it unfinished
+  map.stride[0] = map.elementBytes();
   return map;
+}
+
+namespace {
+
+base::Status setField(Encoded &map, TensorField field, uint32_t n, uint64_t value) {
+  // What PTX calls 0 (u8) to 12 (tf32.ftz), as the driver numbers it; above: packed types.
+  constexpr uint8_t kTypeOf[kTypes] = {0, 1, 2, 3, 4, 5, 6, 7, 10, 8, 9, 11, 12};
+  auto limited = [&](uint64_t least, uint64_t most) {
+    return value >= least && value <= most
+               ? base::Status()
+               : invalid("the new value " + std::to_string(value) + " is not one from " +
+                         std::to_string(least) + " to " + std::to_string(most));
+  };
+  uint32_t ordinals = field == TensorField::kStride ? 4 : 5;
+  if (n >= ordinals)
+    return invalid("dimension " + std::to_string(n) + " of a field that has " +
+                   std::to_string(ordinals));
+  switch (field) {
+  case TensorField::kAddress:
+    map.address = value;
+    return {};
+  case TensorField::kRank:
+    map.rank = static_cast<uint8_t>(value + 1);
+    return limited(0, 4);
+  case TensorField::kBox:
+    map.box[n] = static_cast<uint16_t>(value);
+    return limited(1, 256);
+  case TensorField::kExtent: // 2^32, which does not fit into 32 bits, is written as 0
+    map.extentLess1[n] = static_cast<uint32_t>(value - 1);
+    return limited(0, uint64_t{1} << 32);
+  case TensorField::kStride:
+    map.strides[n] = value;
+    return {};
+  case TensorField::kElementStride:
+    map.elementStride[n] = static_cast<uint8_t>(value);
+    return limited(1, 8);
+  case TensorField::kType:
+    if (value > 15)
+      return limited(0, 15);
+    if (value >= kTypes)
+      return base::unsupported("packed sub-byte types are not executed", "tensor map");
+    map.type = kTypeOf[value];
+    return {};
+  case TensorField::kInterleave:
+    return value == 0 ? base::Status()
+                      : base::unsupported("interleaved layouts are not executed", "tensor map");
+  case TensorField::kSwizzle:
+    map.swizzle = static_cast<uint8_t>(value);
+    return value <= 3 ? base::Status()
+                      : base::unsupported("only swizzles of 32, 64 and 128 bytes are executed",
+                                          "tensor map");
+  case TensorField::kAtomicity:
+    return value == 0
+               ? base::Status()
+               : base::unsupported("only swizzles of 16-byte chunks are executed", "tensor map");
+  case TensorField::kFill:
+    map.fillsNan = value != 0;
+    return limited(0, 1);
+  }
+  return {};
+}
+
+} // namespace
+
+base::Status replaceField(std::span<std::byte, kTensorMapBytes> bytes, TensorField field,
+                          uint32_t ordinal, uint64_t value) {
+  Encoded encoded;
+  bool isZero =
+      std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
+  if (!isZero && !unseal(bytes, encoded))
+    return base::corrupt("the 128 bytes are neither a tensor map nor zeros");
+  if (isZero)
+    std::memset(&encoded, 0, sizeof encoded);
+  PLATEN_RETURN_IF_ERROR(setField(encoded, field, ordinal, value));
+  seal(encoded, bytes);
+  return {};
 }
 
 uint32_t swizzled(uint32_t address, Swizzle swizzle) {

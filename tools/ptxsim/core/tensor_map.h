@@ -4,6 +4,7 @@
 // as the driver's cuTensorMapEncodeTiled and the instructions agree. encode() enforces the limits
 // that its documentation states. Executed: rank 1 to 5, whole-byte types, no interleave, all three
 // swizzles, zero and NaN fill. Refused: interleave, im2col, packed sub-byte types.
+// tensormap.replace changes maps on the device (replaceField).
 #pragma once
 
 #include "runtime/base/status.h"
@@ -55,6 +56,26 @@ inline constexpr size_t kTensorMapBytes = 128;
 base::Status encodeTensorMap(const TensorMap &map, std::span<std::byte, kTensorMapBytes> bytes);
 /// kCorrupt: the bytes are no tensor map of this simulator.
 base::Result<TensorMap> decodeTensorMap(std::span<const std::byte, kTensorMapBytes> bytes);
+
+/// The fields that tensormap.replace changes, by the names of the instruction set.
+enum class TensorField : uint8_t {
+  kAddress,
+  kRank, // one less than the rank
+  kBox,
+  kExtent,
+  kStride, // ordinal 0: of dimension 1, in bytes
+  kElementStride,
+  kType, // in the numbering of PTX, which is not the driver's
+  kInterleave,
+  kSwizzle,
+  kAtomicity,
+  kFill,
+};
+/// Changes a field of 128 bytes that are a tensor map, or zeros (as kernels begin that make one).
+/// Whether the map as a whole keeps the limits is checked when it is used. kInvalidArgument: the
+/// value is none that the field has; kUnsupported: the simulator leaves it out; kCorrupt: no map.
+base::Status replaceField(std::span<std::byte, kTensorMapBytes> bytes, TensorField field,
+                          uint32_t ordinal, uint64_t value);
 
 /// Where byte `address` of shared memory really lies: 16-byte chunks are exchanged within 32, 64 or
 /// 128 bytes by the address bits above.

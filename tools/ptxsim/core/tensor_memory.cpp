@@ -61,6 +61,7 @@ void TensorMemory::release(uint32_t address, uint32_t columns) {
               std::to_string(flight.line) + ") uses");
   allocations_.erase(it);
   std::fill_n(written_.begin() + region.column * kTensorLanes, columns * kTensorLanes, 0);
+  std::fill_n(stores_.begin() + region.column * 8, columns * 8, Store{});
 }
 
 std::string TensorMemory::leaks() const {
@@ -92,13 +93,37 @@ void TensorMemory::check(const TensorRegion &region, User user, bool isWrite,
                    ? ", which no tcgen05.wait has awaited"
                    : ", whose completion has not been waited for"));
   }
-  bool isMove = user == User::kLoad || user == User::kStore;
-  if (!isMove || !warp.block->cluster->state->options->checkRaces)
+  if (!warp.block->cluster->state->options->checkTensorFences)
+    return;
+  checkStores(region, warp);
+  if (user != User::kLoad && user != User::kStore)
     return;
   for (uint32_t column = region.column; column < region.column + region.columns; ++column)
     if (finished_[column] > fences_.at(warp.index))
       illegal("a tcgen05.mma or cp wrote " + describe(region) +
               " and the warp has executed no tcgen05.fence::after_thread_sync since");
+}
+
+void TensorMemory::checkStores(const TensorRegion &region, const Warp &warp) const {
+  for (uint32_t n = region.column * 8; n < (region.column + region.columns) * 8; ++n) {
+    const Store &store = stores_[n];
+    if (!(region.lanes >> n % 8 & 1) || store.line == 0 || store.agent == warp.agent ||
+        warp.tensorSeen[store.agent] >= store.time)
+      continue;
+    bool isPublished = warp.clock.tensor[store.agent] >= store.time;
+    illegal("the tcgen05.st of warp " + std::to_string(store.warp) + " in line " +
+            std::to_string(store.line) + " wrote " + describe(region) + ", and " +
+            (isPublished ? "this warp has executed no tcgen05.fence::after_thread_sync since it "
+                           "synchronised with that warp"
+                         : "no tcgen05.fence::before_thread_sync lies between that and what "
+                           "synchronises the warps, if anything does"));
+  }
+}
+
+void TensorMemory::noteStore(const TensorRegion &region, const Warp &warp, const Op &op) {
+  for (uint32_t n = region.column * 8; n < (region.column + region.columns) * 8; ++n)
+    if (region.lanes >> n % 8 & 1)
+      stores_[n] = {warp.agent, warp.clock.of[warp.agent], warp.index, op.line};
 }
 
 uint64_t TensorMemory::begin(const TensorRegion &region, User user, bool isWrite, const Warp &warp,

@@ -5,7 +5,8 @@
 // Reported: what lies outside of an allocation; reads of cells that nobody wrote; accesses that
 // overlap an operation in flight (tcgen05.mma or cp before its mbarrier, ld or st before its wait);
 // a tcgen05.ld or st of what a finished mma or cp wrote without tcgen05.fence::after_thread_sync
-// since; columns that are not given back.
+// since; use of what another warp's tcgen05.st wrote unless fence::before_thread_sync there and
+// after_thread_sync here lie around what synchronises them; columns that are not given back.
 #pragma once
 
 #include "tools/ptxsim/core/machine.h"
@@ -30,7 +31,9 @@ class TensorMemory {
 public:
   enum class User : uint8_t { kMma, kCopy, kLoad, kStore };
 
-  TensorMemory() : cells_(kTensorColumns * kTensorLanes), written_(cells_.size()) {}
+  TensorMemory()
+      : cells_(kTensorColumns * kTensorLanes), written_(cells_.size()),
+        stores_(kTensorColumns * 8) {}
 
   /// The first column of `columns` free ones; stops if there are none, or against the rules.
   uint32_t allocate(uint32_t columns);
@@ -51,6 +54,8 @@ public:
   void setWarps(size_t count) { fences_.resize(count); }
   /// A mma or cp that wrote the region has been performed.
   void finishWrite(const TensorRegion &region);
+  /// The warp's tcgen05.st wrote the region.
+  void noteStore(const TensorRegion &region, const Warp &warp, const Op &op);
 
   uint32_t *column(uint32_t column) { return &cells_[column * kTensorLanes]; }
   uint8_t *written(uint32_t column) { return &written_[column * kTensorLanes]; }
@@ -65,6 +70,10 @@ private:
     bool isWrite;
     uint32_t warp, line;
   };
+  struct Store { // the last one; line 0: none
+    uint32_t agent = 0, time = 0, warp = 0, line = 0;
+  };
+  void checkStores(const TensorRegion &region, const Warp &warp) const;
   std::vector<uint32_t> cells_;
   std::vector<uint8_t> written_;
   struct Allocation {
@@ -77,6 +86,7 @@ private:
   uint64_t clock_ = 0, flightNumber_ = 0;
   uint64_t finished_[kTensorColumns] = {};
   std::vector<uint64_t> fences_; // of each warp
+  std::vector<Store> stores_;    // of each column, by groups of 16 lanes
 };
 
 /// The block's tensor memory.

@@ -186,7 +186,7 @@ TEST_F(DriverTest, WhatIsNotThereIsRefusedByCode) {
 }
 
 TEST_F(DriverTest, TensorMapsAreEncodedWithinTheirLimits) {
-  alignas(64) CUtensorMap map;
+  CUtensorMap map;
   CUdeviceptr p = allocate(64 * 64 * 2);
   cuuint64_t extent[] = {64, 64}, stride[] = {128};
   cuuint32_t box[] = {64, 32}, steps[] = {1, 1};

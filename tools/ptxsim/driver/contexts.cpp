@@ -53,6 +53,11 @@ void destroyContext(Driver &driver, const std::shared_ptr<Context> &context) {
       addresses.push_back(address);
   for (uint64_t address : addresses)
     (void)releaseBlock(driver, address);
+  // Work holds its context: what these streams did last would keep it for ever.
+  context->legacy->tail.reset();
+  for (const auto &[thread, stream] : context->perThread)
+    stream->tail.reset();
+  context->orphans.clear();
   context->isDestroyed = true;
   driver.contexts.remove(context->handle);
 }

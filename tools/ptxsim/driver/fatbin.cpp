@@ -33,6 +33,8 @@ enum : uint64_t {
 };
 constexpr uint16_t kKindPtx = 1, kKindCubin = 2;
 constexpr size_t kLargestUnpacked = size_t{1} << 31; // of one entry; more is a corrupt size
+// How many bytes one stored byte can become, so that a size is not believed before memory is taken.
+constexpr size_t kLz4Ratio = 256, kZstdRatio = 32768;
 
 base::Status corrupt(size_t offset, const std::string &what) {
   return base::corrupt("fat binary, byte " + std::to_string(offset) + ": " + what);
@@ -101,9 +103,14 @@ base::Result<std::string> unpack(const FatbinEntry &entry) {
   if (entry.packing == FatbinEntry::Packing::kNone) {
     result.assign(source, entry.stored.size());
   } else {
+    bool isZstd = entry.packing == FatbinEntry::Packing::kZstd;
+    if (entry.size / (isZstd ? kZstdRatio : kLz4Ratio) > entry.stored.size())
+      return base::corrupt("fat binary: the entry for " + entry.architecture.name() +
+                           " cannot unpack to the promised " + std::to_string(entry.size) +
+                           " bytes");
     result.resize(entry.size);
     size_t got = 0;
-    if (entry.packing == FatbinEntry::Packing::kZstd) {
+    if (isZstd) {
       got = ZSTD_decompress(result.data(), result.size(), source, entry.stored.size());
       got = ZSTD_isError(got) ? 0 : got;
     } else {

@@ -67,12 +67,20 @@ TEST(Settings, AreReadAndChecked) {
   EXPECT_TRUE(s->peer[2][0] && s->peer[0][2] && !s->peer[0][1]);
   EXPECT_EQ(s->order, AsyncOrder::kRandom);
   EXPECT_EQ(s->seed, 7u);
-  EXPECT_TRUE(s->checkRaces && !s->checkInitialised);
+  EXPECT_TRUE(s->checks.races && !s->checks.initialised && !s->checks.tensorFences);
+  EXPECT_TRUE(settings({})->checks.races && settings({})->checks.initialised &&
+              settings({})->checks.tensorFences && !settings({})->checks.laneRaces);
+  auto more = settings({{"PLATEN_PTXSIM_CHECKS", "lane-races,global-races"}});
+  ASSERT_TRUE(more) << more.status().toString();
+  EXPECT_TRUE(more->checks.laneRaces && more->checks.globalRaces && !more->checks.races);
+  auto all = settings({{"PLATEN_PTXSIM_CHECKS", "all"}});
+  EXPECT_TRUE(all->checks.races && all->checks.laneRaces && all->checks.globalRaces);
+  EXPECT_FALSE(settings({{"PLATEN_PTXSIM_CHECKS", "none"}})->checks.races);
   EXPECT_TRUE(settings({{"PLATEN_PTXSIM_DEVICES", "none"}})->devices.empty());
   for (auto [name, value] :
        {std::pair("PLATEN_PTXSIM_DEVICES", "sm_x"), std::pair("PLATEN_PTXSIM_MEMORY", "2 GB"),
         std::pair("PLATEN_PTXSIM_ASYNC", "late"), std::pair("PLATEN_PTXSIM_SEED", "1x"),
-        std::pair("PLATEN_PTXSIM_PEER", "0+1"), std::pair("PLATEN_PTXSIM_CHECKS", "all"),
+        std::pair("PLATEN_PTXSIM_PEER", "0+1"), std::pair("PLATEN_PTXSIM_CHECKS", "racing"),
         std::pair("PLATEN_PTXSIM_COUNTERS", "csv")}) {
     auto bad = settings({{name, value}});
     ASSERT_FALSE(bad) << name;

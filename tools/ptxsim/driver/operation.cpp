@@ -47,6 +47,7 @@ CUresult resultOf(const Violation &violation) {
                                                                  : CUDA_ERROR_LAUNCH_FAILED;
   case ViolationKind::kUninitialisedRead:
   case ViolationKind::kSharedRace:
+  case ViolationKind::kGlobalRace:
     break;
   }
   return CUDA_ERROR_LAUNCH_FAILED;
@@ -70,8 +71,11 @@ CUresult perform(const KernelOperation &kernel, int device, const std::set<int> 
   Options options;
   options.asyncOrder = settings.order;
   options.seed = settings.seed;
-  options.checkRaces = settings.checkRaces;
-  options.checkInitialised = settings.checkInitialised;
+  options.checkRaces = settings.checks.races;
+  options.checkInitialised = settings.checks.initialised;
+  options.checkTensorFences = settings.checks.tensorFences;
+  options.checkLaneRaces = settings.checks.laneRaces;
+  options.checkGlobalRaces = settings.checks.globalRaces;
   options.counters = settings.counters != CounterFormat::kNone;
   options.sharedBytesLimit =
       driver.devices[static_cast<size_t>(device)].traits->sharedPerBlockOptin;

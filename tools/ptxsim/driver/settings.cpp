@@ -5,6 +5,8 @@
 namespace platen::ptxsim::driver {
 namespace {
 
+const char *kDefaultChecks = "races,uninitialised,tensor-fences";
+
 std::vector<std::string_view> split(std::string_view text) {
   std::vector<std::string_view> parts;
   while (!text.empty()) {
@@ -60,14 +62,23 @@ base::Status readPeers(std::string_view text, Settings &settings) {
 }
 
 base::Status readChecks(std::string_view text, Settings &settings) {
-  settings.checkRaces = settings.checkInitialised = false;
-  for (std::string_view part : split(text))
-    if (part == "races")
-      settings.checkRaces = true;
-    else if (part == "uninitialised")
-      settings.checkInitialised = true;
-    else if (part != "none")
-      return unknown("PLATEN_PTXSIM_CHECKS", text, "races, uninitialised and none");
+  settings.checks = {false, false, false, false, false};
+  const std::pair<std::string_view, bool *> kChecks[] = {
+      {"races", &settings.checks.races},
+      {"uninitialised", &settings.checks.initialised},
+      {"tensor-fences", &settings.checks.tensorFences},
+      {"lane-races", &settings.checks.laneRaces},
+      {"global-races", &settings.checks.globalRaces},
+  };
+  for (std::string_view part : split(text)) {
+    bool isKnown = part == "none" || part == "all";
+    for (auto [name, check] : kChecks)
+      if (part == name || part == "all")
+        *check = isKnown = true;
+    if (!isKnown)
+      return unknown("PLATEN_PTXSIM_CHECKS", text,
+                     "races, uninitialised, tensor-fences, lane-races, global-races, all and none");
+  }
   return {};
 }
 
@@ -118,7 +129,7 @@ base::Result<Settings> Settings::read(const std::function<const char *(const cha
   Settings settings;
   PLATEN_RETURN_IF_ERROR(readDevices(get("PLATEN_PTXSIM_DEVICES", "sm_80"), settings));
   PLATEN_RETURN_IF_ERROR(readPeers(get("PLATEN_PTXSIM_PEER", "all"), settings));
-  PLATEN_RETURN_IF_ERROR(readChecks(get("PLATEN_PTXSIM_CHECKS", "races,uninitialised"), settings));
+  PLATEN_RETURN_IF_ERROR(readChecks(get("PLATEN_PTXSIM_CHECKS", kDefaultChecks), settings));
   PLATEN_RETURN_IF_ERROR(readChoices(get, settings));
   PLATEN_ASSIGN_OR_RETURN(settings.memoryBytes, parseBytes(get("PLATEN_PTXSIM_MEMORY", "8GiB")));
   PLATEN_ASSIGN_OR_RETURN(settings.seed,

@@ -6,7 +6,8 @@
 //   PLATEN_PTXSIM_ASYNC      earliest | latest (default) | random: when asynchronous work happens,
 //                            inside kernels and between streams
 //   PLATEN_PTXSIM_SEED       of random
-//   PLATEN_PTXSIM_CHECKS     "races,uninitialised" (default), one of them, or "none"
+//   PLATEN_PTXSIM_CHECKS     "races,uninitialised,tensor-fences" (default); also lane-races and
+//                            global-races, which cost more; "all", "none"
 //   PLATEN_PTXSIM_THREADS    host threads that execute a kernel (default: all cores)
 //   PLATEN_PTXSIM_COUNTERS   table | json: count, and print at exit
 //   PLATEN_PTXSIM_REPORT     file for the report as JSON (kernels, counters, violations)
@@ -32,7 +33,10 @@ struct Settings {
   std::vector<std::vector<bool>> peer; // [from][to]
   AsyncOrder order = AsyncOrder::kLatest;
   uint64_t seed = 0;
-  bool checkRaces = true, checkInitialised = true;
+  struct Checks {
+    bool races = true, initialised = true, tensorFences = true, laneRaces = false,
+         globalRaces = false;
+  } checks;
   unsigned threads = 0;
   CounterFormat counters = CounterFormat::kNone;
   std::string report, log, ptxPath;

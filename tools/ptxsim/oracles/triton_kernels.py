@@ -6,6 +6,7 @@ For every case it writes FOLDER/<case>.ptx, the inputs, the results that numpy c
   buffer FILE                     an argument: the bytes of a buffer
   output FILE TYPE TOLERANCE      an argument: a buffer whose contents must be FILE's (TYPE f32 or s32; error allowed, absolute + relative)
   i32 VALUE / f32 VALUE / zero    an argument by value; zero: 8 bytes of zeros
+  scratch BYTES                   an argument: a buffer of which nothing is expected
 Prints the names of the cases.  Needs triton and numpy.
 """
 import os
@@ -31,6 +32,19 @@ def matmul(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
         left += BK
         right += BK if TRANSPOSED else BK * N
     tl.store(c + rows[:, None] * N + columns[None, :], total)
+
+
+@triton.jit
+def described(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """Tiles through tensor maps that the kernel itself makes."""
+    left = tl.make_tensor_descriptor(a, [M, K], [K, 1], [BM, BK])
+    right = tl.make_tensor_descriptor(b, [N, K], [K, 1], [BN, BK])
+    result = tl.make_tensor_descriptor(c, [M, N], [N, 1], [BM, BN])
+    row, column = tl.program_id(0) * BM, tl.program_id(1) * BN
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for k in range(0, K, BK):
+        total = tl.dot(left.load([row, k]), right.load([column, k]).T, total)
+    result.store([row, column], total)
 
 
 @triton.jit
@@ -116,6 +130,7 @@ class Case:
         self.lines = [f"kernel {compiled.metadata.name}", f"grid {grid[0]} {grid[1]} 1",
                       f"threads {threads}", f"shared {compiled.metadata.shared}"]
         entry = ptx[ptx.index(".visible .entry"):]
+        self.scratch = compiled.metadata.global_scratch_size * grid[0] * grid[1]
         self.hidden = entry[:entry.index(")")].count(".param") - sum(t != "constexpr" for t in signature.values())
 
     def _file(self, array):
@@ -137,7 +152,8 @@ class Case:
         return self
 
     def write(self):
-        self.lines += ["zero"] * self.hidden
+        self.lines += [f"scratch {self.scratch}"] if self.scratch else []
+        self.lines += ["zero"] * (self.hidden - (1 if self.scratch else 0))
         with open(os.path.join(self.folder, self.name + ".case"), "w", encoding="utf-8") as file:
             file.write("\n".join(self.lines) + "\n")
         print(self.name)
@@ -160,6 +176,17 @@ def matmul_case(folder, arch, kind, m, n, k, tile, warps, transposed=False, stag
                 (m // tile[0], n // tile[1]), warps, stages, ("M", "N", "K"))
     right = b.T if transposed else b
     case.buffer(encode(a)).buffer(encode(right)).output(exact, 0)
+    case.scalar("i32", m).scalar("i32", n).scalar("i32", k).write()
+
+
+def described_case(folder, arch, m=100, n=128, k=192):
+    """M is no multiple of the tile: what lies outside is zero, and is not written."""
+    random = np.random.default_rng(5)
+    a, b = (random.integers(-8, 9, (rows, k)).astype(np.float32) / 2 for rows in (m, n))
+    case = Case(folder, f"described_sm{arch}", described, arch,
+                {"a": "*bf16", "b": "*bf16", "c": "*fp32", "M": "i32", "N": "i32", "K": "i32"},
+                {"BM": 64, "BN": 64, "BK": 64}, ((m + 63) // 64, n // 64), 4, 3, ("N", "K"))
+    case.buffer(bf16(a)).buffer(bf16(b)).output(a @ b.T, 0)
     case.scalar("i32", m).scalar("i32", n).scalar("i32", k).write()
 
 
@@ -225,6 +252,7 @@ def main():
         matmul_case(folder, arch, "i8", 128, 128, 128, (64, 64, 64), 4, transposed=True)
     for arch in (90, 100):
         matmul_case(folder, arch, "fp8e4nv", 128, 128, 128, (64, 64, 64), 4, transposed=True)
+        described_case(folder, arch)
     for kind, vector in (("e4m3", 32), ("e2m1", 32), ("e2m1", 16)):
         scaled_case(folder, kind, vector)
 

@@ -1,6 +1,8 @@
 // The double's functions, under the names that the real driver exports them by.
 #include "runtime/device/cuda/testing/driver_double.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -20,7 +22,9 @@ struct CUstream_st {
   bool recording = false, spoiled = false;
   std::vector<std::function<CUresult()>> recorded;
 };
-struct CUevent_st {};
+struct CUevent_st {
+  size_t launches = 0; // when it was recorded
+};
 struct CUmod_st {
   std::set<std::string> entries;
 };
@@ -106,7 +110,22 @@ void logits(void **p, Thread thread) {
            token = pointer<const uint32_t>(p, 4)[row];
   for (auto v = static_cast<uint32_t>(thread.index); v < vocabulary;
        v += static_cast<uint32_t>(thread.threads))
-    pointer<float>(p, 3)[row * vocabulary + v] = v == token ? 1.0F : 0.0F;
+    pointer<float>(p, 3)[row * vocabulary + v] = v != token                                  ? 0.0F
+                                                 : token == pointer<const uint32_t>(p, 1)[2] ? NAN
+                                                                                             : 1.0F;
+}
+
+uint64_t vocabulary = 0; // that the sampler of the module loaded last was made for
+
+void sample(void **p, Thread thread) {
+  const auto *step = pointer<const PlatenStep>(p, 0);
+  auto row = thread.global();
+  if (static_cast<int64_t>(row) >= step->rows)
+    return;
+  const float *first = pointer<const float>(p, 1) + row * vocabulary;
+  bool broken = std::any_of(first, first + vocabulary, [](float x) { return std::isnan(x); });
+  pointer<int32_t>(p, 3)[row] =
+      broken ? -1 : static_cast<int32_t>(std::max_element(first, first + vocabulary) - first);
 }
 
 void outer(void **p, Thread thread) {
@@ -147,8 +166,8 @@ const std::map<std::string, Entry> &entries() {
   static const std::map<std::string, Entry> all = {
       {"platen_tiny_embed", {embed, 3}},   {"platen_tiny_store", {store, 4}},
       {"platen_tiny_sum", {sum, 4}},       {"platen_tiny_next", {next, 5}},
-      {"platen_tiny_logits", {logits, 5}}, {"platen_tiny_outer", {outer, 5}},
-      {"platen_tiny_total", {total, 4}}};
+      {"platen_tiny_logits", {logits, 5}}, {"platen_tiny_sample", {sample, 4}},
+      {"platen_tiny_outer", {outer, 5}},   {"platen_tiny_total", {total, 4}}};
   return all;
 }
 
@@ -439,7 +458,20 @@ CUresult cuEventDestroy_v2(CUevent event) {
   --state().control.live_events;
   return enter("cuEventDestroy");
 }
-CUresult cuEventRecord(CUevent, CUstream) { return enter("cuEventRecord"); }
+CUresult cuEventRecord(CUevent event, CUstream) {
+  event->launches = state().control.launched.size();
+  return enter("cuEventRecord");
+}
+/// As many microseconds as threads of one block were launched in between.
+CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
+  const CudaDouble &control = state().control;
+  double threads = 0;
+  for (size_t i = start->launches; i < end->launches; ++i) {
+    threads += control.launched[i].threads;
+  }
+  *milliseconds = static_cast<float>(threads * 1e-3);
+  return enter("cuEventElapsedTime");
+}
 CUresult cuEventSynchronize(CUevent) { return enter("cuEventSynchronize"); }
 
 CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count,
@@ -457,6 +489,8 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count,
     size_t begin = at + mark.size();
     loaded->entries.insert(text.substr(begin, text.find('(', begin) - begin));
   }
+  if (size_t at = text.find("// vocabulary "); at != std::string::npos)
+    vocabulary = std::stoull(text.substr(at + 14));
   *module = loaded.release();
   ++state().control.modules;
   ++state().control.live_modules;

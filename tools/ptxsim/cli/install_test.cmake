@@ -1,0 +1,36 @@
+# Installs the simulator alone into an empty folder, and runs it from there: files, and that the command finds its own
+# libcuda.so.1 rather than the build tree's.
+file(REMOVE_RECURSE "${PREFIX}")
+execute_process(COMMAND "${CMAKE_COMMAND}" --install "${BUILD}" --component ptxsim --config "${CONFIG}" --prefix "${PREFIX}"
+  RESULT_VARIABLE failed OUTPUT_VARIABLE text ERROR_VARIABLE text)
+if(failed)
+  message(FATAL_ERROR "cmake --install: ${text}")
+endif()
+foreach(file "${BIN}/platen-ptxsim" "${LIB}/platen-ptxsim/libcuda.so.1" "${LIB}/libplaten_ptxsim.a" "${DOC}/README.md"
+             "${INCLUDE}/platen/tools/ptxsim/core/simulator.h" "${INCLUDE}/platen/runtime/base/status.h")
+  if(NOT EXISTS "${PREFIX}/${file}")
+    message(FATAL_ERROR "not installed: ${file}")
+  endif()
+endforeach()
+file(GLOB_RECURSE files RELATIVE "${PREFIX}" "${PREFIX}/*")
+foreach(file IN LISTS files)
+  if(file MATCHES "platen-server|libplaten_(exec|engine|plan)")
+    message(FATAL_ERROR "installed with the simulator: ${file}")
+  endif()
+endforeach()
+execute_process(COMMAND "${PREFIX}/${BIN}/platen-ptxsim" run --devices sm_90a -- "${CMAKE_COMMAND}" -E environment
+  RESULT_VARIABLE failed OUTPUT_VARIABLE text ERROR_VARIABLE errors)
+if(failed)
+  message(FATAL_ERROR "platen-ptxsim run: ${text}${errors}")
+endif()
+file(REAL_PATH "${PREFIX}/${LIB}/platen-ptxsim" folder)
+string(FIND "${text}" "LD_LIBRARY_PATH=${folder}" at)
+if(at EQUAL -1)
+  message(FATAL_ERROR "the installed command does not use ${folder}: ${text}")
+endif()
+# A file of PTX is read by the installed command too.
+file(WRITE "${PREFIX}/k.ptx" ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry empty()\n{\nret;\n}\n")
+execute_process(COMMAND "${PREFIX}/${BIN}/platen-ptxsim" ptx "${PREFIX}/k.ptx" RESULT_VARIABLE failed OUTPUT_VARIABLE text)
+if(failed OR NOT text MATCHES "empty")
+  message(FATAL_ERROR "platen-ptxsim ptx: ${text}")
+endif()
